@@ -9,6 +9,9 @@
 pub mod error;
 pub mod limits;
 pub mod threads;
+pub mod quant;
+pub mod gguf;
+pub mod requantize;
 
 pub use error::{Error, ErrorKind, GgufError, Result};
 pub use threads::{CancelToken, ThreadPool, ThreadPoolBuilder};
