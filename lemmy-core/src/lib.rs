@@ -12,9 +12,11 @@ pub mod threads;
 pub mod quant;
 pub mod gguf;
 pub mod requantize;
+pub mod tokenizer;
 
 pub use error::{Error, ErrorKind, GgufError, Result};
 pub use threads::{CancelToken, ThreadPool, ThreadPoolBuilder};
+pub use tokenizer::{Special, TextDecoder, Tokenizer};
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;
