@@ -13,8 +13,10 @@ pub mod quant;
 pub mod gguf;
 pub mod requantize;
 pub mod tokenizer;
+pub mod sampler;
 
 pub use error::{Error, ErrorKind, GgufError, Result};
+pub use sampler::{Sampler, SamplerParams, Stage};
 pub use threads::{CancelToken, ThreadPool, ThreadPoolBuilder};
 pub use tokenizer::{Special, TextDecoder, Tokenizer};
 
