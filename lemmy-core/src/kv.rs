@@ -1,0 +1,219 @@
+//! Bookkeeping of positions: which row of a cache holds which token. Owns no floats; the backend owns the memory.
+
+#![forbid(unsafe_code)]
+
+use crate::error::{Error, Result};
+use crate::plan::LayerSpec;
+
+/// Number type of cached keys and values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum KvType {
+    /// 16-bit floats.
+    #[default]
+    F16,
+    /// 32-bit floats: exact, twice the memory.
+    F32,
+}
+
+impl KvType {
+    /// Bytes of one number.
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// Size of a session's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KvSpec {
+    /// Positions that the session may hold.
+    pub context: usize,
+    /// Largest batch of one forward pass, in tokens.
+    pub batch: usize,
+    /// Tokens that can be rewound although sliding layers keep only their window.
+    pub rewind: usize,
+    /// Number type.
+    pub kv_type: KvType,
+}
+
+/// Attention reads keys in blocks of this many positions, aligned to it; rings are whole numbers of blocks, so a block
+/// never wraps and sums come out the same however a prompt was cut.
+pub const KEY_BLOCK: usize = 64;
+
+impl KvSpec {
+    /// Tokens that go through the model at once when the caller says nothing else.
+    pub const DEFAULT_BATCH: usize = 512;
+
+    /// A cache for `context` positions, all else as usual.
+    pub fn with_context(context: usize) -> Self {
+        Self { context, batch: Self::DEFAULT_BATCH.min(context), rewind: 0, kv_type: KvType::default() }
+    }
+
+    /// Rows of a layer's cache: position `p` lives in row `p % rows`.
+    ///
+    /// A sliding layer keeps its window, the batch being written, and the slack for rewinding; never more than the
+    /// context. Sizes that no machine holds saturate, so that an estimate of them is too large as well.
+    pub fn rows(&self, layer: &LayerSpec) -> usize {
+        let needed = match layer.window {
+            Some(window) => window.saturating_add(self.batch).saturating_add(self.rewind).min(self.context),
+            None => self.context,
+        };
+        needed.checked_next_multiple_of(KEY_BLOCK).unwrap_or(usize::MAX / KEY_BLOCK * KEY_BLOCK)
+    }
+}
+
+/// Which positions of a session are filled and which of them the rings still hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Positions {
+    /// Positions filled.
+    len: usize,
+    /// One past the highest position ever written since the last clear.
+    written: usize,
+    /// Positions that the session may hold.
+    capacity: usize,
+    /// Rows and window of the sliding layers, each combination once.
+    rings: Vec<Ring>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Ring {
+    rows: usize,
+    window: usize,
+}
+
+impl Positions {
+    /// Nothing filled yet.
+    pub fn new(spec: &KvSpec, layers: &[LayerSpec]) -> Self {
+        let mut rings = Vec::new();
+        for layer in layers {
+            if let Some(window) = layer.window {
+                let ring = Ring { rows: spec.rows(layer), window };
+                if !rings.contains(&ring) {
+                    rings.push(ring);
+                }
+            }
+        }
+        Self { len: 0, written: 0, capacity: spec.context, rings }
+    }
+
+    /// Positions filled.
+    pub fn len(&self) -> usize {
+        self.len
+    }
+
+    /// Whether none is filled.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// Positions that the session may hold.
+    pub fn capacity(&self) -> usize {
+        self.capacity
+    }
+
+    /// Whether `requested` more fit.
+    pub fn check_room(&self, requested: usize) -> Result<()> {
+        if requested <= self.capacity - self.len {
+            return Ok(());
+        }
+        Err(Error::ContextFull { used: self.len, requested, capacity: self.capacity })
+    }
+
+    /// A batch of `n` is about to be written: even if it fails, its rows are no longer what they were.
+    pub fn writing(&mut self, n: usize) {
+        self.written = self.written.max(self.len + n);
+    }
+
+    /// The batch of `n` is complete.
+    pub fn advance(&mut self, n: usize) {
+        self.len += n;
+    }
+
+    /// Forgets everything from `to` on, if the rings still hold what a query at `to` looks back on.
+    pub fn rewind(&mut self, to: usize) -> Result<()> {
+        if to > self.len {
+            return Err(Error::Argument {
+                name: "to",
+                reason: format!("{to} is past the {} positions filled", self.len),
+            });
+        }
+        let oldest = self.oldest_rewind();
+        if to != 0 && to < oldest {
+            return Err(Error::RewindTooFar { to, oldest });
+        }
+        self.len = to;
+        if to == 0 {
+            self.written = 0;
+        }
+        Ok(())
+    }
+
+    /// Lowest position besides 0 that can be rewound to.
+    fn oldest_rewind(&self) -> usize {
+        let oldest = |ring: &Ring| match self.written.saturating_sub(ring.rows) {
+            0 => 0,
+            lost => lost + ring.window - 1,
+        };
+        self.rings.iter().map(oldest).max().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::plan::{RopeSpec, ValueSource};
+
+    fn layer(window: Option<usize>) -> LayerSpec {
+        LayerSpec {
+            heads: 1,
+            kv_heads: 1,
+            head_dim: 2,
+            window,
+            rope: RopeSpec { frequencies: vec![] },
+            score_scale: 1.0,
+            values: ValueSource::Own,
+            bidirectional_blocks: false,
+            ffn: 1,
+            moe: None,
+        }
+    }
+
+    fn spec(context: usize) -> KvSpec {
+        KvSpec { context, batch: 64, rewind: 0, kv_type: KvType::F16 }
+    }
+
+    #[test]
+    fn a_ring_holds_window_and_batch_in_whole_blocks_and_no_more_than_the_context() {
+        assert_eq!(spec(100_000).rows(&layer(Some(1000))), 1088);
+        assert_eq!(spec(100).rows(&layer(Some(1000))), 128);
+        assert_eq!(spec(100_000).rows(&layer(None)), 100_032);
+        assert_eq!(spec(usize::MAX).rows(&layer(None)), usize::MAX - 63);
+        assert_eq!(spec(usize::MAX).rows(&layer(Some(1000))), 1088);
+    }
+
+    #[test]
+    fn what_the_ring_has_lost_cannot_be_rewound_to() {
+        let mut p = Positions::new(&spec(10_000), &[layer(Some(64)), layer(None)]);
+        p.writing(200);
+        p.advance(200);
+        // 128 rows: positions 72..200 are there; a query at 135 looks back to 72.
+        assert!(matches!(p.rewind(134), Err(Error::RewindTooFar { to: 134, oldest: 135 })));
+        p.rewind(135).unwrap();
+        assert!(matches!(p.check_room(9_866), Err(Error::ContextFull { used: 135, .. })));
+        p.rewind(0).unwrap();
+        assert_eq!((p.len(), p.oldest_rewind()), (0, 0));
+    }
+
+    #[test]
+    fn without_sliding_layers_everything_can_be_rewound() {
+        let mut p = Positions::new(&spec(10_000), &[layer(None)]);
+        p.writing(5_000);
+        p.advance(5_000);
+        p.rewind(1).unwrap();
+        assert!(matches!(p.rewind(2), Err(Error::Argument { name: "to", .. })));
+    }
+}

@@ -1,0 +1,186 @@
+//! The handle on a loaded model.
+
+#![forbid(unsafe_code)]
+
+mod builder;
+
+use std::path::Path;
+use std::sync::Arc;
+
+pub use self::builder::{LoadProgress, LoadStage, LoadTask, ModelBuilder};
+use crate::backend::{Backend, Engine};
+use crate::error::{Error, Result};
+use crate::gguf::{FileBytes, Gguf};
+use crate::kv::KvSpec;
+use crate::plan::{Plan, Weights};
+use crate::quant::DType;
+use crate::sampler::SamplerParams;
+use crate::tokenizer::Tokenizer;
+
+pub use crate::gguf::LoadMode;
+
+/// Immutable weights, tokenizer and plan. A clone is a reference count; any thread may use it.
+///
+/// ```no_run
+/// use lemmy_core::{Model, Sampler, Special};
+///
+/// let model = Model::open("gemma-4-26B-A4B-it-Q4_K_M.gguf")?;
+/// let ids = model.tokenizer().encode("The capital of France is", Special::Text);
+/// let mut session = model.session().context(4096).build()?;
+/// let mut sampler = Sampler::greedy();
+/// let next = sampler.sample(session.forward(&ids)?.last())?;
+/// println!("{}", model.tokenizer().decode(&[next]));
+/// # Ok::<(), lemmy_core::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Model(Arc<Inner>);
+
+struct Inner {
+    gguf: Gguf,
+    plan: Arc<Plan>,
+    weights: Weights,
+    tokenizer: Tokenizer,
+    backend: Box<dyn Backend>,
+    engine: Box<dyn Engine>,
+    info: ModelInfo,
+    memory_limit: Option<u64>,
+}
+
+/// Facts of a model for people.
+#[derive(Debug, Clone)]
+#[non_exhaustive]
+pub struct ModelInfo {
+    /// `general.name`, or the file's name.
+    pub name: String,
+    /// `general.architecture`.
+    pub architecture: String,
+    /// Parameters (numbers in all tensors).
+    pub parameters: u64,
+    /// Bytes of the file.
+    pub file_bytes: u64,
+    /// Context that the model was trained for.
+    pub context: usize,
+    /// Number types with the bytes they take, greatest first.
+    pub types: Vec<(DType, u64)>,
+    /// Recommended sampling: the file's, else the architecture's; tokens that are never to be said are suppressed.
+    pub sampling: SamplerParams,
+    /// Backend in use, for instance "cpu (avx2)".
+    pub backend: String,
+}
+
+/// Memory that a model and one session take, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct MemoryEstimate {
+    /// The file's weights.
+    pub weights: u64,
+    /// Copies and tables of the backend.
+    pub engine: u64,
+    /// The cache of one session when its context is full.
+    pub kv_per_session: u64,
+    /// Working memory of one session.
+    pub scratch: u64,
+}
+
+impl MemoryEstimate {
+    /// All of it, for one session.
+    pub fn total(&self) -> u64 {
+        [self.engine, self.kv_per_session, self.scratch].into_iter().fold(self.weights, u64::saturating_add)
+    }
+
+    /// What `backend` will need for this file, plan and cache; reads no weights.
+    fn new(gguf: &Gguf, plan: &Plan, weights: &Weights, backend: &dyn Backend, kv: &KvSpec) -> Result<Self> {
+        let memory = backend.estimate(plan, weights, kv)?;
+        Ok(Self {
+            weights: gguf.tensors().iter().map(|t| t.bytes).sum(),
+            engine: memory.engine,
+            kv_per_session: memory.kv,
+            scratch: memory.scratch,
+        })
+    }
+}
+
+impl Model {
+    /// Loads a file with default options.
+    pub fn open(path: impl AsRef<Path>) -> Result<Model> {
+        Self::builder(path).load()
+    }
+
+    /// Options for loading a file.
+    pub fn builder(path: impl AsRef<Path>) -> ModelBuilder {
+        ModelBuilder::from_path(path.as_ref())
+    }
+
+    /// Options for loading a model that is already in memory.
+    pub fn builder_from_bytes(bytes: FileBytes) -> ModelBuilder {
+        ModelBuilder::from_bytes(bytes)
+    }
+
+    /// Facts for people.
+    pub fn info(&self) -> &ModelInfo {
+        &self.0.info
+    }
+
+    /// The file's keys and tensor table.
+    pub fn gguf(&self) -> &Gguf {
+        &self.0.gguf
+    }
+
+    /// The description that the backend runs.
+    pub fn plan(&self) -> &Plan {
+        &self.0.plan
+    }
+
+    /// The vocabulary.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.0.tokenizer
+    }
+
+    /// Memory that this model and a session of that context take.
+    pub fn estimate(&self, context: usize) -> Result<MemoryEstimate> {
+        self.estimate_for(&KvSpec::with_context(context))
+    }
+
+    pub(crate) fn estimate_for(&self, kv: &KvSpec) -> Result<MemoryEstimate> {
+        MemoryEstimate::new(&self.0.gguf, &self.0.plan, &self.0.weights, &*self.0.backend, kv)
+    }
+
+    pub(crate) fn engine(&self) -> &dyn Engine {
+        &*self.0.engine
+    }
+
+    /// Refuses what would exceed the caller's limit.
+    pub(crate) fn check_memory(&self, what: &str, needed: u64) -> Result<()> {
+        check_memory(self.0.memory_limit, what, needed)
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Model").field("info", &self.0.info).finish_non_exhaustive()
+    }
+}
+
+fn check_memory(limit: Option<u64>, what: &str, needed: u64) -> Result<()> {
+    match limit {
+        Some(limit) if needed > limit => Err(Error::OutOfMemory { what: what.into(), needed, limit }),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a model's users may rely on, proved by the compiler.
+    #[test]
+    fn models_and_sessions_travel_between_threads() {
+        fn send_sync<T: Send + Sync>() {}
+        fn send<T: Send>() {}
+        send_sync::<Model>();
+        send_sync::<Error>();
+        send::<crate::Session>();
+        send::<LoadTask>();
+        send::<crate::Sampler>();
+    }
+}

@@ -1,0 +1,307 @@
+//! A conversation with a model: cached rows and the tokens they stand for.
+
+#![forbid(unsafe_code)]
+
+use crate::TokenId;
+use crate::backend::{Input, KvStore, Scratch, SeqSlice, Tap};
+use crate::error::{Error, Result, try_vec};
+use crate::kv::{KvSpec, Positions};
+use crate::limits;
+use crate::model::Model;
+use crate::threads::CancelToken;
+
+pub use crate::kv::KvType;
+
+impl Model {
+    /// Options for a session.
+    pub fn session(&self) -> SessionBuilder {
+        SessionBuilder::new(self.clone())
+    }
+}
+
+/// Options for a [`Session`].
+#[derive(Debug, Clone)]
+pub struct SessionBuilder {
+    model: Model,
+    kv: KvSpec,
+    cancel: CancelToken,
+}
+
+impl SessionBuilder {
+    /// Context when the caller names none and the model's own is longer: enough to talk, cheap to hold.
+    pub const DEFAULT_CONTEXT: usize = 32_768;
+
+    pub(crate) fn new(model: Model) -> Self {
+        let context = model.plan().spec.context.min(Self::DEFAULT_CONTEXT);
+        Self { model, kv: KvSpec::with_context(context), cancel: CancelToken::new() }
+    }
+
+    /// Positions that the session may hold. Memory for them is reserved at once and touched as they fill.
+    pub fn context(mut self, tokens: usize) -> Self {
+        self.kv.context = tokens;
+        self
+    }
+
+    /// Number type of the cache.
+    pub fn kv_type(mut self, t: KvType) -> Self {
+        self.kv.kv_type = t;
+        self
+    }
+
+    /// Tokens that go through the model at once while a prompt is read; 512 when left out. More is faster and takes more
+    /// working memory.
+    pub fn batch(mut self, tokens: usize) -> Self {
+        self.kv.batch = tokens;
+        self
+    }
+
+    /// Tokens that can be taken back although sliding layers keep only their window; 0 when left out.
+    pub fn rewind_window(mut self, tokens: usize) -> Self {
+        self.kv.rewind = tokens;
+        self
+    }
+
+    /// Stops prefill and decode with [`Error::Cancelled`] when triggered; the session stays usable.
+    pub fn cancel(mut self, token: CancelToken) -> Self {
+        self.cancel = token;
+        self
+    }
+
+    /// Makes the session.
+    pub fn build(mut self) -> Result<Session> {
+        let (context, batch) = (limits::CONTEXT as usize, limits::BATCH);
+        for (name, value, most) in [("context", self.kv.context, context), ("batch", self.kv.batch, batch)] {
+            if !(1..=most).contains(&value) {
+                return Err(Error::Argument { name, reason: format!("found {value}, allowed 1..={most}") });
+            }
+        }
+        self.kv.batch = self.kv.batch.min(self.kv.context);
+        self.kv.rewind = self.kv.rewind.min(self.kv.context);
+        check_memory(&self.model, &self.kv)?;
+        let engine = self.model.engine();
+        Ok(Session {
+            cache: engine.new_kv(&self.kv)?,
+            scratch: engine.new_scratch(self.kv.batch)?,
+            positions: Positions::new(&self.kv, &self.model.plan().spec.layers),
+            tokens: Vec::new(),
+            logits: Vec::new(),
+            kv: self.kv,
+            cancel: self.cancel,
+            model: self.model,
+        })
+    }
+}
+
+/// One conversation. `Send`; keeps the model alive by itself.
+///
+/// A call that fails leaves the tokens of the batches that it completed; see [`tokens`](Self::tokens).
+pub struct Session {
+    model: Model,
+    kv: KvSpec,
+    cancel: CancelToken,
+    cache: Box<dyn KvStore>,
+    scratch: Box<dyn Scratch>,
+    positions: Positions,
+    tokens: Vec<TokenId>,
+    logits: Vec<f32>,
+}
+
+impl Session {
+    /// What stands in [`tokens`](Self::tokens) for a soft token.
+    pub const SOFT: TokenId = TokenId::MAX;
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// Tokens evaluated so far.
+    pub fn tokens(&self) -> &[TokenId] {
+        &self.tokens
+    }
+
+    /// Positions that the session may hold.
+    pub fn capacity(&self) -> usize {
+        self.positions.capacity()
+    }
+
+    /// Bytes reserved for cache and working memory.
+    pub fn memory(&self) -> u64 {
+        self.cache.bytes() + self.scratch.bytes() + (self.logits.capacity() * size_of::<f32>()) as u64
+    }
+
+    /// Evaluates tokens without logits; `progress(done, total)` in tokens after each batch.
+    pub fn prefill(&mut self, ids: &[TokenId], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        self.begin(ids)?;
+        self.read(ids, progress)
+    }
+
+    /// Evaluates tokens; logits of the last one.
+    pub fn forward(&mut self, ids: &[TokenId]) -> Result<Logits<'_>> {
+        let before = ids.len().checked_sub(1).ok_or_else(no_tokens)?;
+        self.begin(ids)?;
+        let (whole, rest) = ids.split_at(before - before % self.kv.batch);
+        self.read(whole, &mut |_, _| {})?;
+        self.run(Input::Tokens(rest), rest.len(), 1, None)?;
+        self.tokens.extend_from_slice(rest);
+        Ok(self.rows())
+    }
+
+    /// Evaluates tokens; logits of each.
+    pub fn forward_all(&mut self, ids: &[TokenId]) -> Result<Logits<'_>> {
+        self.forward_tokens(ids, None)
+    }
+
+    /// Evaluates tokens and shows every step's output to `tap`, batch by batch; logits of each.
+    #[doc(hidden)]
+    pub fn forward_tapped(&mut self, ids: &[TokenId], tap: &mut Tap<'_>) -> Result<Logits<'_>> {
+        self.forward_tokens(ids, Some(tap))
+    }
+
+    /// Evaluates a block of soft tokens (rows of the hidden width, entered as they are); logits of each. They see each
+    /// other in both directions on the layers that allow it, so the block must fit one batch. Each stands in
+    /// [`tokens`](Self::tokens) as [`SOFT`](Self::SOFT).
+    pub fn forward_soft(&mut self, rows: &[f32]) -> Result<Logits<'_>> {
+        let hidden = self.model.plan().spec.hidden;
+        let n = rows.len() / hidden;
+        if !rows.len().is_multiple_of(hidden) || !(1..=self.kv.batch).contains(&n) {
+            let reason = format!("found {} numbers, allowed 1..={} rows of {hidden}", rows.len(), self.kv.batch);
+            return Err(Error::Argument { name: "rows", reason });
+        }
+        self.check_room(n)?;
+        self.run(Input::Embeddings { rows, bidirectional: true }, n, n, None)?;
+        self.tokens.extend(std::iter::repeat_n(Self::SOFT, n));
+        Ok(self.rows())
+    }
+
+    /// Forgets everything from position `to` on.
+    pub fn rewind(&mut self, to: usize) -> Result<()> {
+        self.positions.rewind(to)?;
+        self.tokens.truncate(to);
+        Ok(())
+    }
+
+    /// A second session with the same past, and the same cancel token.
+    pub fn fork(&self) -> Result<Session> {
+        check_memory(&self.model, &self.kv)?;
+        Ok(Session {
+            cache: self.cache.fork()?,
+            scratch: self.model.engine().new_scratch(self.kv.batch)?,
+            model: self.model.clone(),
+            kv: self.kv,
+            cancel: self.cancel.clone(),
+            positions: self.positions.clone(),
+            tokens: self.tokens.clone(),
+            logits: Vec::new(),
+        })
+    }
+
+    fn forward_tokens(&mut self, ids: &[TokenId], mut tap: Option<&mut Tap<'_>>) -> Result<Logits<'_>> {
+        if ids.is_empty() {
+            return Err(no_tokens());
+        }
+        self.begin(ids)?;
+        let vocab = self.model.plan().spec.vocab;
+        let mut all = try_vec(ids.len() * vocab, 0.0, "logits of every token")?;
+        for (batch, rows) in ids.chunks(self.kv.batch).zip(all.chunks_mut(self.kv.batch * vocab)) {
+            let tap = tap.as_deref_mut();
+            self.run(Input::Tokens(batch), batch.len(), batch.len(), tap)?;
+            rows.copy_from_slice(&self.logits);
+            self.tokens.extend_from_slice(batch);
+        }
+        self.logits = all;
+        Ok(self.rows())
+    }
+
+    /// Refuses what cannot be done before anything is.
+    fn begin(&self, ids: &[TokenId]) -> Result<()> {
+        let vocab = self.model.plan().spec.vocab;
+        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
+            let reason = format!("token {id} in a vocabulary of {vocab} tokens");
+            return Err(Error::Argument { name: "ids", reason });
+        }
+        self.check_room(ids.len())
+    }
+
+    fn check_room(&self, n: usize) -> Result<()> {
+        self.model.gguf().check_unchanged()?;
+        self.positions.check_room(n)
+    }
+
+    /// Evaluates tokens batch by batch, without logits.
+    fn read(&mut self, ids: &[TokenId], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let mut done = 0;
+        for batch in ids.chunks(self.kv.batch) {
+            self.run(Input::Tokens(batch), batch.len(), 0, None)?;
+            self.tokens.extend_from_slice(batch);
+            done += batch.len();
+            progress(done, ids.len());
+        }
+        Ok(())
+    }
+
+    /// One batch; the last `wanted` rows' logits end up in `self.logits`.
+    fn run(&mut self, input: Input<'_>, n: usize, wanted: usize, mut tap: Option<&mut Tap<'_>>) -> Result<()> {
+        let vocab = self.model.plan().spec.vocab;
+        if self.logits.len() != wanted * vocab {
+            self.logits = try_vec(wanted * vocab, 0.0, "logits")?;
+        }
+        let is_tapped = tap.is_some();
+        let mut show = |name, layer, width, values: &[f32]| {
+            if let Some(tap) = &mut tap {
+                tap(name, layer, width, values);
+            }
+        };
+        let slice = SeqSlice {
+            kv: &mut *self.cache,
+            input,
+            pos: self.positions.len(),
+            logits: (wanted > 0).then_some(&mut self.logits),
+            tap: is_tapped.then_some(&mut show),
+        };
+        self.positions.writing(n);
+        self.model.engine().forward(&mut [slice], &mut *self.scratch, &self.cancel)?;
+        self.positions.advance(n);
+        Ok(())
+    }
+
+    fn rows(&mut self) -> Logits<'_> {
+        Logits { vocab: self.model.plan().spec.vocab, rows: &mut self.logits }
+    }
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("kv", &self.kv).field("tokens", &self.tokens.len()).finish_non_exhaustive()
+    }
+}
+
+/// Logits of one or more positions, each a row of the vocabulary's length.
+#[derive(Debug)]
+pub struct Logits<'s> {
+    rows: &'s mut [f32],
+    vocab: usize,
+}
+
+impl Logits<'_> {
+    /// The last position's row.
+    pub fn last(&mut self) -> &mut [f32] {
+        let start = self.rows.len() - self.vocab;
+        self.rows.get_mut(start..).unwrap_or_default()
+    }
+
+    /// All rows in order.
+    pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
+        self.rows.chunks_exact(self.vocab)
+    }
+}
+
+/// Refuses a session with which the model would need more than the caller's limit.
+fn check_memory(model: &Model, kv: &KvSpec) -> Result<()> {
+    let what = format!("the model with a session of {} tokens", kv.context);
+    model.check_memory(&what, model.estimate_for(kv)?.total())
+}
+
+fn no_tokens() -> Error {
+    Error::Argument { name: "ids", reason: "no tokens".into() }
+}
