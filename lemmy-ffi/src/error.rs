@@ -1,0 +1,177 @@
+//! Status numbers and the error object.
+
+use std::ffi::{CStr, CString, c_char};
+
+use lemmy_core::{Error, ErrorKind, GgufError};
+
+use crate::guard::guard_value;
+
+/// 0, or the number of an [`ErrorKind`].
+///
+/// An integer and not an enum: the width of a C enum and what becomes of unknown values differ by language.
+pub type LemmyStatus = i32;
+
+pub(crate) const OK: LemmyStatus = 0;
+
+/// What went wrong in one call. Belongs to the caller.
+pub struct LemmyError {
+    error: Error,
+    message: CString,
+}
+
+impl LemmyError {
+    pub(crate) fn into_raw(error: Error) -> *mut Self {
+        // Names out of a file may hold NUL; in C it would end the message there.
+        let text = error.to_string().replace('\0', "\u{fffd}");
+        let message = CString::new(text).unwrap_or_default();
+        Box::into_raw(Box::new(Self { error, message }))
+    }
+
+    fn value(&self, which: u32) -> Option<u64> {
+        let number = |n: usize| u64::try_from(n).ok();
+        match (&self.error, which) {
+            (Error::OutOfMemory { needed, .. }, value::NEEDED) => Some(*needed),
+            (Error::OutOfMemory { limit, .. }, value::LIMIT) => Some(*limit),
+            (Error::ContextFull { used, .. }, value::USED) => number(*used),
+            (Error::ContextFull { requested, .. }, value::REQUESTED) => number(*requested),
+            (Error::ContextFull { capacity, .. }, value::CAPACITY) => number(*capacity),
+            (Error::RewindTooFar { to, .. }, value::REQUESTED) => number(*to),
+            (Error::RewindTooFar { oldest, .. }, value::LIMIT) => number(*oldest),
+            (Error::Gguf { source: GgufError::Malformed { at, .. }, .. }, value::POSITION) => Some(*at),
+            _ => None,
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        self.message.to_str().unwrap_or_default()
+    }
+}
+
+/// Numbers that an error may carry: `LEMMY_VALUE_*`.
+mod value {
+    pub(super) const NEEDED: u32 = 1;
+    pub(super) const LIMIT: u32 = 2;
+    pub(super) const USED: u32 = 3;
+    pub(super) const REQUESTED: u32 = 4;
+    pub(super) const CAPACITY: u32 = 5;
+    pub(super) const POSITION: u32 = 6;
+}
+
+fn name(status: LemmyStatus) -> &'static CStr {
+    const NAMES: &[(ErrorKind, &CStr)] = &[
+        (ErrorKind::Io, c"Io"),
+        (ErrorKind::FileChanged, c"FileChanged"),
+        (ErrorKind::Gguf, c"Gguf"),
+        (ErrorKind::Unsupported, c"Unsupported"),
+        (ErrorKind::OutOfMemory, c"OutOfMemory"),
+        (ErrorKind::ContextFull, c"ContextFull"),
+        (ErrorKind::RewindTooFar, c"RewindTooFar"),
+        (ErrorKind::Cancelled, c"Cancelled"),
+        (ErrorKind::Argument, c"Argument"),
+        (ErrorKind::Numeric, c"Numeric"),
+        (ErrorKind::Forked, c"Forked"),
+        (ErrorKind::Internal, c"Internal"),
+    ];
+    match status {
+        OK => c"Ok",
+        _ => NAMES.iter().find(|(kind, _)| *kind as LemmyStatus == status).map_or(c"Unknown", |(_, name)| name),
+    }
+}
+
+/// Name of a status, for instance `ContextFull`; `Unknown` for a number that this library does not know. Static.
+#[unsafe(no_mangle)]
+pub extern "C" fn lemmy_status_name(status: LemmyStatus) -> *const c_char {
+    guard_value(c"Unknown".as_ptr(), || name(status).as_ptr())
+}
+
+/// The status that the failed call returned; 0 for null.
+#[unsafe(no_mangle)]
+pub extern "C" fn lemmy_error_code(error: Option<&LemmyError>) -> LemmyStatus {
+    guard_value(ErrorKind::Internal as LemmyStatus, || error.map_or(OK, |error| error.error.kind() as LemmyStatus))
+}
+
+/// What went wrong, in English; empty for null. Lives as long as the error.
+#[unsafe(no_mangle)]
+pub extern "C" fn lemmy_error_message(error: Option<&LemmyError>) -> *const c_char {
+    guard_value(c"".as_ptr(), || error.map_or(c"".as_ptr(), |error| error.message.as_ptr()))
+}
+
+/// Reads one of the numbers `LEMMY_VALUE_*`: 1 and `*out`, or 0 if the error does not carry it.
+///
+/// # Safety
+///
+/// `out` is null or may be written to. It may hold nothing yet, so it is no reference.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lemmy_error_value(error: Option<&LemmyError>, which: u32, out: *mut u64) -> i32 {
+    guard_value(0, || match error.and_then(|error| error.value(which)) {
+        Some(value) if !out.is_null() => {
+            // SAFETY: not null, and the caller says that it may be written to.
+            unsafe { out.write(value) };
+            1
+        }
+        _ => 0,
+    })
+}
+
+/// Frees an error.
+///
+/// # Safety
+///
+/// `error` is null or came from this library and was not freed before.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn lemmy_error_free(error: *mut LemmyError) {
+    guard_value((), || {
+        if !error.is_null() {
+            // SAFETY: not null, made by `LemmyError::into_raw`, and the caller gives it back once.
+            drop(unsafe { Box::from_raw(error) });
+        }
+    });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(error: Error, which: u32) -> Option<u64> {
+        let object = LemmyError::into_raw(error);
+        let mut out = 99;
+        // SAFETY: just made, not freed yet; `out` is a variable of ours.
+        let found = unsafe { lemmy_error_value(Some(&*object), which, &mut out) };
+        // SAFETY: as above; this is the only free.
+        unsafe { lemmy_error_free(object) };
+        (found == 1).then_some(out)
+    }
+
+    #[test]
+    fn numbers_can_be_read() {
+        let full = || Error::ContextFull { used: 1, requested: 2, capacity: 3 };
+        assert_eq!([3, 4, 5, 1, 0].map(|which| read(full(), which)), [Some(1), Some(2), Some(3), None, None]);
+        let memory = || Error::OutOfMemory { what: "weights".into(), needed: 10, limit: 5 };
+        assert_eq!([1, 2, 6].map(|which| read(memory(), which)), [Some(10), Some(5), None]);
+        let gguf = GgufError::Malformed { at: 12, what: "x".into(), found: "y".into(), expected: "z".into() };
+        assert_eq!(read(Error::Gguf { file: "f".into(), source: gguf }, 6), Some(12));
+        assert_eq!(read(Error::Cancelled, 1), None);
+    }
+
+    #[test]
+    fn null_is_no_error() {
+        assert_eq!(lemmy_error_code(None), 0);
+        // SAFETY: null is allowed; the message of no error is a static string.
+        unsafe {
+            assert_eq!(lemmy_error_value(None, 1, std::ptr::null_mut()), 0);
+            lemmy_error_free(std::ptr::null_mut());
+            assert!(CStr::from_ptr(lemmy_error_message(None)).is_empty());
+        }
+    }
+
+    #[test]
+    fn message_may_hold_nul() {
+        let object = LemmyError::into_raw(Error::Unsupported("a\0b".into()));
+        // SAFETY: just made; freed once.
+        unsafe {
+            assert_eq!((*object).text(), "unsupported: a\u{fffd}b");
+            lemmy_error_free(object);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The header is written by hand and proved by machine: cbindgen writes declarations from the Rust source, a file
+//! includes both, and the C compiler refuses any difference.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+}
+
+fn read(path: &str) -> String {
+    let path = root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {}: {e}", path.display()))
+}
+
+/// The Rust files of this package, whole.
+fn sources() -> Vec<(PathBuf, String)> {
+    let folder = root().join("lemmy-ffi/src");
+    let mut files: Vec<PathBuf> = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    files.into_iter().map(|path| (path.clone(), std::fs::read_to_string(path).unwrap())).collect()
+}
+
+/// What cbindgen makes of the source: only functions, or only structs, the latter with `Rust` before their names.
+fn generated(item: cbindgen::ItemType) -> String {
+    let mut config = cbindgen::Config {
+        language: cbindgen::Language::C,
+        style: cbindgen::Style::Type,
+        no_includes: true,
+        usize_is_size_t: true,
+        cpp_compat: true,
+        documentation: false,
+        ..Default::default()
+    };
+    if item == cbindgen::ItemType::Structs {
+        config.export.prefix = Some("Rust".into());
+        config.export.include = vec!["LemmyMemory".into()];
+    }
+    config.export.item_types = vec![item];
+    let mut builder = cbindgen::Builder::new().with_config(config);
+    for (path, _) in sources() {
+        builder = builder.with_src(path);
+    }
+    let mut text = Vec::new();
+    builder.generate().expect("cbindgen reads lemmy-ffi/src").write(&mut text);
+    String::from_utf8(text).unwrap()
+}
+
+/// Fields of the generated structs: (type in Rust's version, type in the header, field).
+fn fields(structs: &str) -> Vec<(String, String, String)> {
+    let mut found = Vec::new();
+    let mut open = Vec::new();
+    for line in structs.lines().map(str::trim) {
+        if let Some(name) = line.strip_prefix("} ").and_then(|line| line.strip_suffix(';')) {
+            let header = name.strip_prefix("Rust").expect("prefixed");
+            found.extend(open.drain(..).map(|field| (name.to_owned(), header.to_owned(), field)));
+        } else if let Some((_, field)) = line.strip_suffix(';').and_then(|line| line.rsplit_once(' ')) {
+            open.push(field.trim_start_matches('*').to_owned());
+        }
+    }
+    found
+}
+
+fn compile(compiler: (&str, &str), arguments: &[&str], file: &Path) {
+    let program = std::env::var(compiler.0).unwrap_or_else(|_| compiler.1.into());
+    let output = Command::new(&program)
+        .args(arguments)
+        .args(["-Wall", "-Wextra", "-Wpedantic", "-Werror", "-fsyntax-only", "-I"])
+        .arg(root().join("include"))
+        .arg(file)
+        .output()
+        .unwrap_or_else(|e| {
+            panic!("these tests need a C and a C++ compiler (`cc` and `c++`, or set CC and CXX); `{program}`: {e}")
+        });
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "include/lemmy.h and lemmy-ffi/src differ ({program} {arguments:?}):\n{errors}");
+}
+
+#[test]
+fn header_and_source_agree() {
+    let functions = generated(cbindgen::ItemType::Functions);
+    let structs = generated(cbindgen::ItemType::Structs);
+    let mut checks = String::new();
+    let mut types = BTreeSet::new();
+    for (i, (rust, header, field)) in fields(&structs).into_iter().enumerate() {
+        checks += &format!(
+            "typedef char place_{i}[offsetof({rust}, {field}) == offsetof({header}, {field}) ? 1 : -1];\n\
+             typedef char width_{i}[sizeof((({rust} *)0)->{field}) == sizeof((({header} *)0)->{field}) ? 1 : -1];\n"
+        );
+        types.insert((rust, header));
+    }
+    for (rust, header) in &types {
+        checks += &format!("typedef char size_{rust}[sizeof({rust}) == sizeof({header}) ? 1 : -1];\n");
+    }
+    assert!(functions.contains("lemmy_abi_version") && types.len() == 1, "{functions}\n{structs}");
+
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drift.c");
+    std::fs::write(&file, format!("#include <lemmy.h>\n{functions}\n{structs}\n{checks}int drift;\n")).unwrap();
+    compile(("CC", "cc"), &["-std=c99"], &file);
+    compile(("CXX", "c++"), &["-std=c++17", "-x", "c++"], &file);
+}
+
+#[test]
+fn a_difference_is_refused() {
+    let header = read("include/lemmy.h").replace("uint64_t context", "uint32_t context");
+    let functions = generated(cbindgen::ItemType::Functions);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("drift.c");
+    std::fs::write(&file, format!("{header}\n{functions}\n")).unwrap();
+    let compiler = std::env::var("CC").unwrap_or_else(|_| "cc".into());
+    let output = Command::new(&compiler).args(["-std=c99", "-fsyntax-only"]).arg(&file).output();
+    let output = output.unwrap_or_else(|e| panic!("these tests need a C compiler; `{compiler}`: {e}"));
+    assert!(!output.status.success());
+    assert!(String::from_utf8_lossy(&output.stderr).contains("lemmy_model_estimate"));
+}
+
+#[test]
+fn status_numbers_are_those_of_the_library() {
+    // `Name = number,` lines of the enum; `LEMMY_E_NAME number` lines of the header.
+    let source = read("lemmy-core/src/error.rs");
+    let kinds = source.split_once("pub enum ErrorKind {").unwrap().1.split_once("\n}").unwrap().0;
+    let kinds: BTreeMap<String, String> = kinds
+        .lines()
+        .filter_map(|line| line.trim().strip_suffix(',')?.split_once(" = "))
+        .map(|(name, number)| (name.to_uppercase(), number.to_owned()))
+        .collect();
+    let header = read("include/lemmy.h");
+    let defines: BTreeMap<String, String> = header
+        .lines()
+        .filter_map(|line| line.strip_prefix("#define LEMMY_E_"))
+        .map(|line| {
+            let mut words = line.split_whitespace();
+            (words.next().unwrap().replace('_', ""), words.next().unwrap().to_owned())
+        })
+        .collect();
+    assert!(kinds.len() >= 12);
+    assert_eq!(kinds, defines, "lemmy-core/src/error.rs and include/lemmy.h");
+    let names = read("lemmy-ffi/src/error.rs");
+    for kind in kinds.keys() {
+        let listed =
+            names.lines().any(|line| line.to_uppercase().contains(&format!("(ERRORKIND::{kind}, C\"{kind}\")")));
+        assert!(listed, "lemmy_status_name does not know {kind}");
+    }
+}
+
+#[test]
+fn every_export_is_guarded_and_listed() {
+    let mut exports = BTreeSet::new();
+    for (path, text) in sources() {
+        for export in text.split("#[unsafe(no_mangle)]").skip(1) {
+            let name = export.split_once("fn ").unwrap().1.split_once('(').unwrap().0;
+            let body = export.split_once("\n}").unwrap().0;
+            assert!(body.contains("guard(") || body.contains("guard_value("), "{}: {name}", path.display());
+            exports.insert(name.to_owned());
+        }
+    }
+    let listed: BTreeSet<String> = read("include/lemmy.symbols").lines().map(str::to_owned).collect();
+    assert_eq!(exports, listed, "lemmy-ffi/src and include/lemmy.symbols");
+    let called = read("lemmy-ffi/tests/c/misuse.c");
+    for name in exports {
+        assert!(called.contains(&format!("{name}(")), "tests/c/misuse.c does not call {name}");
+    }
+}
