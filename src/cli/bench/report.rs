@@ -1,0 +1,223 @@
+//! The report of `lemmy bench`: llama-bench's columns, and one JSON object.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use crate::cli::load::Loaded;
+use crate::cli::system;
+use crate::cli::units::{bytes, count, mean_and_deviation, median, spread};
+
+/// What was measured, and on what.
+#[derive(Debug)]
+pub(super) struct Facts {
+    file: String,
+    model: String,
+    bytes: u64,
+    parameters: u64,
+    backend: String,
+    threads: usize,
+    depth: u32,
+    load_s: f64,
+}
+
+/// Tokens per second of each repeat.
+#[derive(Debug)]
+pub(super) struct Measured {
+    pub(super) prompt: usize,
+    pub(super) generate: usize,
+    pub(super) pp: Vec<f64>,
+    pub(super) tg: Vec<f64>,
+    pub(super) first_token_s: f64,
+    /// Of the minute before.
+    pub(super) load_average: Option<f64>,
+}
+
+impl Facts {
+    pub(super) fn new(path: &Path, loaded: &Loaded, depth: u32) -> Self {
+        let info = loaded.model.info();
+        let common = info.types.first().map(|(dtype, _)| dtype.name()).unwrap_or_default();
+        Self {
+            file: path.display().to_string(),
+            model: format!("{} {common}", info.architecture),
+            bytes: info.file_bytes,
+            parameters: info.parameters,
+            backend: info.backend.clone(),
+            threads: loaded.pool.threads(),
+            depth,
+            load_s: loaded.time.as_secs_f64(),
+        }
+    }
+
+    /// A line about the machine.
+    pub(super) fn machine(&self) -> String {
+        let or_unknown = |fact: Option<String>| fact.unwrap_or_else(|| "unknown".into());
+        let load = system::load_average().map(|load| format!("{load:.2}"));
+        format!(
+            "cpu: {}, {}; governor: {}; load: {}; loaded in {:.2} s",
+            or_unknown(system::cpu()),
+            system::isa(),
+            or_unknown(system::governor()),
+            or_unknown(load),
+            self.load_s
+        )
+    }
+}
+
+const COLUMNS: [&str; 7] = ["model", "size", "params", "backend", "threads", "test", "t/s"];
+
+/// Columns side by side.
+pub(super) fn table(facts: &Facts, measured: &Measured) -> String {
+    let rows = rows(facts, measured);
+    aligned(&rows, "  ", "", "").join("\n") + "\n"
+}
+
+/// A Markdown table.
+pub(super) fn markdown(facts: &Facts, measured: &Measured) -> String {
+    let rows = rows(facts, measured);
+    let mut lines = aligned(&rows, " | ", "| ", " |");
+    let rule = lines.first().map(|head| head.chars().map(|c| if c == '|' { '|' } else { '-' }).collect::<String>());
+    lines.insert(1.min(lines.len()), rule.unwrap_or_default());
+    lines.join("\n") + "\n"
+}
+
+/// Comma-separated values: mean and deviation in columns of their own, numbers plain.
+pub(super) fn csv(facts: &Facts, measured: &Measured) -> String {
+    let quoted = |text: &str| format!("\"{}\"", text.replace('"', "\"\""));
+    let mut text = String::from("model,size,params,backend,threads,test,avg_ts,stddev_ts\n");
+    for (test, speeds) in tests(facts, measured) {
+        let (mean, deviation) = mean_and_deviation(speeds);
+        text += &format!(
+            "{},{},{},{},{},{},{mean:.6},{deviation:.6}\n",
+            quoted(&facts.model),
+            facts.bytes,
+            facts.parameters,
+            quoted(&facts.backend),
+            facts.threads,
+            quoted(&test)
+        );
+    }
+    text
+}
+
+/// One object. Speeds are medians, spreads are greatest less least; what was not measured is null.
+pub(super) fn json(facts: &Facts, measured: &Measured) -> Value {
+    let some = |speeds: &[f64], of: fn(&[f64]) -> f64| (!speeds.is_empty()).then(|| of(speeds));
+    json!({
+        "pp_tok_s": some(&measured.pp, median),
+        "tg_tok_s": some(&measured.tg, median),
+        "pp_spread": some(&measured.pp, spread),
+        "tg_spread": some(&measured.tg, spread),
+        "pp": measured.pp,
+        "tg": measured.tg,
+        "n_prompt": measured.prompt,
+        "n_gen": measured.generate,
+        "depth": facts.depth,
+        "load_s": facts.load_s,
+        "first_token_s": measured.first_token_s,
+        "peak_rss_bytes": system::peak_resident_bytes(),
+        "threads": facts.threads,
+        "file": facts.file,
+        "model": facts.model,
+        "file_bytes": facts.bytes,
+        "parameters": facts.parameters,
+        "backend": facts.backend,
+        "cpu": system::cpu(),
+        "isa": system::isa(),
+        "load_avg": measured.load_average,
+        "version": env!("CARGO_PKG_VERSION"),
+    })
+}
+
+/// Name and speeds of each test that was made.
+fn tests<'m>(facts: &Facts, measured: &'m Measured) -> Vec<(String, &'m [f64])> {
+    let depth = if facts.depth > 0 { format!(" @ d{}", facts.depth) } else { String::new() };
+    let pp = (format!("pp{}{depth}", measured.prompt), measured.pp.as_slice());
+    let tg = (format!("tg{}{depth}", measured.generate), measured.tg.as_slice());
+    [pp, tg].into_iter().filter(|(_, speeds)| !speeds.is_empty()).collect()
+}
+
+fn rows(facts: &Facts, measured: &Measured) -> Vec<[String; 7]> {
+    let head = COLUMNS.map(str::to_owned);
+    let rows = tests(facts, measured).into_iter().map(|(test, speeds)| {
+        let (mean, deviation) = mean_and_deviation(speeds);
+        [
+            facts.model.clone(),
+            bytes(facts.bytes),
+            count(facts.parameters),
+            facts.backend.clone(),
+            facts.threads.to_string(),
+            test,
+            format!("{mean:.2} ± {deviation:.2}"),
+        ]
+    });
+    std::iter::once(head).chain(rows).collect()
+}
+
+/// Rows as lines, every column as wide as its widest cell.
+fn aligned(rows: &[[String; 7]], between: &str, before: &str, after: &str) -> Vec<String> {
+    let mut widths = [0; 7];
+    for row in rows {
+        widths.iter_mut().zip(row).for_each(|(width, cell)| *width = cell.chars().count().max(*width));
+    }
+    let line = |row: &[String; 7]| {
+        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        format!("{before}{}{after}", cells.join(between)).trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn example() -> (Facts, Measured) {
+        let facts = Facts {
+            file: "m.gguf".into(),
+            model: "gemma4 Q4_K".into(),
+            bytes: 16_790_000_000,
+            parameters: 25_230_000_000,
+            backend: "cpu (avx2)".into(),
+            threads: 2,
+            depth: 64,
+            load_s: 0.5,
+        };
+        let (pp, tg) = (vec![30.0, 32.0, 31.0], Vec::new());
+        (facts, Measured { prompt: 512, generate: 0, pp, tg, first_token_s: 1.0, load_average: None })
+    }
+
+    #[test]
+    fn markdown_has_the_columns_of_llama_bench() {
+        let (facts, measured) = example();
+        let text = markdown(&facts, &measured);
+        let lines: Vec<_> = text.lines().collect();
+        assert_eq!(
+            lines,
+            [
+                "| model       | size     | params  | backend    | threads | test        | t/s          |",
+                "|-------------|----------|---------|------------|---------|-------------|--------------|",
+                "| gemma4 Q4_K | 16.79 GB | 25.23 B | cpu (avx2) | 2       | pp512 @ d64 | 31.00 ± 1.00 |",
+            ]
+        );
+    }
+
+    #[test]
+    fn csv_quotes_and_keeps_numbers_plain() {
+        let (facts, measured) = example();
+        assert_eq!(
+            csv(&facts, &measured),
+            "model,size,params,backend,threads,test,avg_ts,stddev_ts\n\
+             \"gemma4 Q4_K\",16790000000,25230000000,\"cpu (avx2)\",2,\"pp512 @ d64\",31.000000,1.000000\n"
+        );
+    }
+
+    #[test]
+    fn json_has_medians_and_nulls() {
+        let (facts, measured) = example();
+        let value = json(&facts, &measured);
+        assert_eq!(value.get("pp_tok_s"), Some(&json!(31.0)));
+        assert_eq!(value.get("pp_spread"), Some(&json!(2.0)));
+        assert_eq!(value.get("tg_tok_s"), Some(&Value::Null));
+        assert_eq!(value.get("tg"), Some(&json!([])));
+    }
+}

@@ -1,0 +1,143 @@
+//! From what stands for MODEL on the command line to a file.
+
+use std::fs::Metadata;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::failure::{Failure, Result};
+
+/// The file that `name` means: a file, the single model in a folder, or the first part of a split model.
+///
+/// Only ordinary files are answered, so that whoever opens it cannot wait for a pipe for ever.
+pub(crate) fn locate(name: &str) -> Result<PathBuf> {
+    if name.is_empty() {
+        return Err(Failure::usage("MODEL: found an empty name (expected the path of a .gguf file)"));
+    }
+    let path = expand_home(name);
+    match std::fs::metadata(&path) {
+        Ok(facts) if facts.is_dir() => model_in_folder(&path),
+        Ok(facts) if facts.is_file() => readable(path),
+        Ok(facts) => {
+            let message = format!("{}: found {} (expected a GGUF file)", path.display(), kind_of(&facts));
+            Err(Failure::bad_file("not_a_file", message))
+        }
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure::io(path.display(), &e)),
+        Err(_) if is_path(name) => Err(Failure::not_found(format!("{}: no such file", path.display()))),
+        Err(_) => Err(not_downloadable(name)),
+    }
+}
+
+fn readable(path: PathBuf) -> Result<PathBuf> {
+    match std::fs::File::open(&path) {
+        Ok(_) => Ok(path),
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => {
+            Err(Failure::usage(format!("{}: {e} (expected a file that you may read)", path.display())))
+        }
+        Err(e) => Err(Failure::io(path.display(), &e)),
+    }
+}
+
+/// Whether a name can only be meant as a path.
+fn is_path(name: &str) -> bool {
+    name.starts_with(['.', '/', '~']) || name.to_ascii_lowercase().ends_with(".gguf") && !name.contains("://")
+}
+
+/// Names of models on a hub, and everything else that is no path.
+fn not_downloadable(name: &str) -> Failure {
+    let message = format!("{name}: no such file, and this release cannot download models yet");
+    Failure::not_found(message).hint("download the .gguf file yourself and give its path: lemmy run ./model.gguf")
+}
+
+fn expand_home(name: &str) -> PathBuf {
+    match (name.strip_prefix("~/"), std::env::var_os("HOME")) {
+        (Some(rest), Some(home)) => Path::new(&home).join(rest),
+        _ => name.into(),
+    }
+}
+
+fn model_in_folder(folder: &Path) -> Result<PathBuf> {
+    let fail = |e: io::Error| Failure::io(folder.display(), &e);
+    let mut models = Vec::new();
+    let mut safetensors = false;
+    for entry in std::fs::read_dir(folder).map_err(fail)? {
+        let path = entry.map_err(fail)?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().to_ascii_lowercase();
+        safetensors |= name.ends_with(".safetensors");
+        if name.ends_with(".gguf") && is_model(&name) && path.is_file() {
+            models.push(path);
+        }
+    }
+    models.sort();
+    match models.as_slice() {
+        [one] => Ok(one.clone()),
+        [] if safetensors => {
+            let message = format!("{}: found safetensors (this release reads GGUF files)", folder.display());
+            Err(Failure::bad_file("unsupported", message))
+        }
+        [] => Err(Failure::usage(format!("{}: found a folder without a .gguf model", folder.display()))),
+        several => {
+            let names: Vec<_> = several.iter().map(|p| p.display().to_string()).collect();
+            let message =
+                format!("{}: found {} models (expected one): {}", folder.display(), several.len(), names.join(", "));
+            Err(Failure::usage(message).hint("name one of the files"))
+        }
+    }
+}
+
+/// Whether a lower-case file name is a model's own (first) file, not a companion of one.
+fn is_model(name: &str) -> bool {
+    const COMPANIONS: [&str; 6] = ["mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "draft"];
+    !COMPANIONS.iter().any(|word| name.contains(word)) && part_number(name).is_none_or(|(part, _)| part == 1)
+}
+
+/// `(2, 3)` of `model-00002-of-00003.gguf`.
+pub(crate) fn part_number(name: &str) -> Option<(u32, u32)> {
+    let (rest, count) = name.strip_suffix(".gguf")?.rsplit_once("-of-")?;
+    let (_, part) = rest.rsplit_once('-')?;
+    (part.len() == 5 && count.len() == 5).then_some(())?;
+    Some((part.parse().ok()?, count.parse().ok()?))
+}
+
+fn kind_of(facts: &Metadata) -> &'static str {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::FileTypeExt;
+        let kind = facts.file_type();
+        if kind.is_fifo() {
+            return "a named pipe";
+        } else if kind.is_socket() {
+            return "a socket";
+        } else if kind.is_char_device() || kind.is_block_device() {
+            return "a device";
+        }
+    }
+    let _ = facts;
+    "something that is no file"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_of_split_models() {
+        assert_eq!(part_number("m-00002-of-00003.gguf"), Some((2, 3)));
+        assert_eq!(part_number("m-2-of-3.gguf"), None);
+        assert_eq!(part_number("m.gguf"), None);
+    }
+
+    #[test]
+    fn companions_are_no_models() {
+        assert!(is_model("gemma-q4_k_m.gguf"));
+        assert!(is_model("gemma-00001-of-00002.gguf"));
+        assert!(!is_model("gemma-00002-of-00002.gguf"));
+        assert!(!is_model("mmproj-f16.gguf"));
+        assert!(!is_model("mtp-head.gguf"));
+    }
+
+    #[test]
+    fn names_and_paths() {
+        assert!(is_path("a.gguf") && is_path("./a") && is_path("~/a") && is_path("/a"));
+        assert!(!is_path("org/repo") && !is_path("nano") && !is_path("https://host/a.gguf"));
+    }
+}

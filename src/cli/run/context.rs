@@ -1,0 +1,39 @@
+//! How much room a session gets when the person does not say.
+
+use lemmy_core::Model;
+
+use crate::cli::failure::Failure;
+use crate::cli::output::note;
+use crate::cli::system::available_memory;
+
+/// Room that is taken at most without being asked for.
+const MOST: usize = 32_768;
+/// Less than this is not offered: better an error that says what is missing.
+const LEAST: usize = 512;
+
+/// Positions of the session: as asked, or the model's own, cut to what is usual and to what fits in memory.
+pub(super) fn size(model: &Model, asked: Option<u32>) -> usize {
+    if let Some(asked) = asked {
+        return usize::try_from(asked).unwrap_or(usize::MAX);
+    }
+    let own = model.info().context;
+    let mut size = own.min(MOST);
+    let free = available_memory().unwrap_or(u64::MAX);
+    while size > LEAST && session_bytes(model, size) > free {
+        size = (size / 2).max(LEAST);
+    }
+    if size < own {
+        note(format_args!("note: room for {size} tokens of the model's {own} (-c sets it)"));
+    }
+    size
+}
+
+fn session_bytes(model: &Model, size: usize) -> u64 {
+    model.estimate(size).map_or(u64::MAX, |estimate| estimate.kv_per_session.saturating_add(estimate.scratch))
+}
+
+/// The error of a text that does not fit.
+pub(super) fn full(used: usize, capacity: usize, own: usize) -> Failure {
+    let failure = Failure::failed("context_full", format!("context full: {used} tokens (expected at most {capacity})"));
+    if capacity < own { failure.hint(format!("-c N makes more room; the model was made for {own}")) } else { failure }
+}
