@@ -157,7 +157,13 @@ unsafe fn eight<S: Stream, const T: usize>(
             let mut mins = [_mm_setzero_si128(); ROWS];
             let mut bits = [[0u16; ROWS]; 2];
             for r in 0..ROWS {
-                ahead.advance(S::BYTES);
+                // Row by row, since many requests at once would wait for each other; but small blocks all at once, since
+                // asking costs more than they hold.
+                match S::BLOCK {
+                    32 if r > 0 => {}
+                    32 => ahead.advance(ROWS * S::BYTES),
+                    _ => ahead.advance(S::BYTES),
+                }
                 let unpacked = S::unpack(blocks[r]);
                 for t in 0..T {
                     dots[t][r] = S::dot(&unpacked, &x[t]);
