@@ -11,7 +11,8 @@ fuzz_target!(|data: &[u8]| {
     let dtype = DType::ALL[usize::from(first) % DType::ALL.len()];
     let blocks = (bytes.len() / dtype.block_bytes()).min(64);
     let mut numbers = vec![0.0f32; blocks * dtype.block_len()];
-    let result = dequantize(dtype, &bytes[..blocks * dtype.block_bytes()], &mut numbers);
+    let bytes = &bytes[..blocks * dtype.block_bytes()];
+    let result = dequantize(dtype, bytes, &mut numbers);
     assert_eq!(result.is_ok(), dtype.is_readable(), "{dtype}");
     assert!(dequantize(dtype, bytes, &mut vec![0.0; numbers.len() + 1]).is_err());
 

@@ -1,6 +1,6 @@
 //! Any ids, one by one, give the text that they give together.
 //!
-//! LEMMY_FUZZ_MODEL names a model file.
+//! LEMMY_FUZZ_MODEL names a model file; the tiny one of the tests if it is not set.
 
 #![no_main]
 
@@ -11,7 +11,8 @@ use lemmy_core::{CancelToken, Tokenizer};
 use libfuzzer_sys::fuzz_target;
 
 static TOKENIZER: LazyLock<Tokenizer> = LazyLock::new(|| {
-    let path = std::env::var("LEMMY_FUZZ_MODEL").expect("LEMMY_FUZZ_MODEL names a model file");
+    let tiny = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tiny/tiny-q4_k_m.gguf");
+    let path = std::env::var("LEMMY_FUZZ_MODEL").unwrap_or_else(|_| tiny.into());
     let mut progress = |_, _| std::ops::ControlFlow::Continue(());
     let gguf = Gguf::open(path.as_ref(), LoadMode::Mmap, &CancelToken::new(), &mut progress).expect("a model file");
     Tokenizer::from_gguf(&gguf).expect("a tokenizer")
