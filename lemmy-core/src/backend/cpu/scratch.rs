@@ -14,6 +14,14 @@ use crate::threads::ThreadPool;
 
 /// Rows that meet the head at once: logits are large, and few are ever wanted.
 pub(super) const HEAD_ROWS: usize = 16;
+/// Tokens of one expert from which on its products are arithmetic and not a stream from memory.
+pub(super) const MANY_TOKENS: usize = 8;
+/// Outputs of gate and up that a worker takes at once when many tokens meet an expert.
+pub(super) const GATE_PIECE: usize = 64;
+/// Batch from which on a down projection is cut into pieces of [`DOWN_PIECE`] outputs; below, it is one long stream.
+pub(super) const MANY_ROWS: usize = 64;
+/// See [`MANY_ROWS`].
+pub(super) const DOWN_PIECE: usize = 128;
 /// Queries that attention takes at once: tokens times the heads of one KV head.
 pub(super) const QUERY_TILE: usize = 64;
 
@@ -115,7 +123,7 @@ impl CpuScratch {
             gate_acts: ActSet::new(&forms.gate, n, s.ffn)?,
             slot_acts: ActSet::new(&forms.slots, n * s.used, s.width)?,
             every_row: numbers((n * s.used.max(1)).max(HEAD_ROWS), WHAT)?,
-            workers: Workers::new(threads),
+            workers: Workers::new(plan, &s, n, threads)?,
         })
     }
 }
@@ -349,18 +357,32 @@ fn rope_kinds(plan: &Plan) -> Vec<&RopeSpec> {
 #[derive(Debug)]
 pub(super) struct Workers(Vec<Mutex<Worker>>);
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Worker {
     pub(super) matmul: MatmulScratch,
     pub(super) vector: VectorScratch,
-    /// Buffers for one item of work; they grow to the largest.
+    /// Buffers for one item of work, as long as the largest wants.
     pub(super) a: Vec<f32>,
     pub(super) b: Vec<f32>,
 }
 
 impl Workers {
-    fn new(threads: usize) -> Self {
-        Self((0..threads.max(1)).map(|_| Mutex::default()).collect())
+    fn new(plan: &Plan, s: &Sizes, n: usize, threads: usize) -> Result<Self> {
+        const WHAT: &str = "working memory of a thread";
+        let layers = &plan.spec.layers;
+        let group = layers.iter().map(|l| l.heads / l.kv_heads).max().unwrap_or(0);
+        let head_dim = layers.iter().map(|l| l.head_dim).max().unwrap_or(0);
+        let queries = QUERY_TILE.max(group);
+        let both = s.hidden.max(queries * head_dim);
+        let gate = (MANY_TOKENS * s.width).max(n * GATE_PIECE);
+        let down = (MANY_ROWS.min(n) * s.hidden).max(n * DOWN_PIECE);
+        let worker = || -> Result<Mutex<Worker>> {
+            let mut vector = VectorScratch::default();
+            vector.reserve(queries, head_dim)?;
+            let (a, b) = (try_vec(both.max(gate).max(down), 0.0, WHAT)?, try_vec(both, 0.0, WHAT)?);
+            Ok(Mutex::new(Worker { matmul: MatmulScratch::default(), vector, a, b }))
+        };
+        Ok(Self((0..threads.max(1)).map(|_| worker()).collect::<Result<_>>()?))
     }
 
     /// Runs `f` with the worker's own memory; nothing if there is no such worker.
@@ -378,11 +400,8 @@ fn numbers(n: usize, what: &str) -> Result<Vec<u32>> {
     Ok(numbers)
 }
 
-/// A buffer's first `len` numbers, grown if need be.
-pub(super) fn first(buffer: &mut Vec<f32>, len: usize) -> &mut [f32] {
-    if buffer.len() < len {
-        buffer.resize(len, 0.0);
-    }
+/// A worker's first `len` numbers. Empty if they are more than was foreseen: then what uses them fails.
+pub(super) fn first(buffer: &mut [f32], len: usize) -> &mut [f32] {
     buffer.get_mut(..len).unwrap_or_default()
 }
 

@@ -4,7 +4,7 @@
 
 use super::{Exec, ROWS, Source, at_layer, normed, part, part_mut, tap, view};
 use crate::backend::cpu::kernels::ActKind;
-use crate::backend::cpu::scratch::{CpuScratch, Routes, first};
+use crate::backend::cpu::scratch::{CpuScratch, DOWN_PIECE, GATE_PIECE, MANY_ROWS, MANY_TOKENS, Routes, first};
 use crate::error::{Error, Result};
 use crate::plan::{MoeSpec, Step};
 use crate::threads::{Window, WindowMut};
@@ -106,16 +106,28 @@ impl Exec<'_, '_> {
         engine.pool.columns(e, hidden, down_grain(hidden, n, engine.pool.threads()), &|worker, mut out| {
             let cols = out.window().cols.clone();
             (0..n).for_each(|token| out.row(token).fill(0.0));
+            let piece = if n < MANY_ROWS { cols.len() } else { DOWN_PIECE };
             workers.with(worker, |own| {
                 for (down, slots) in &downs {
                     let rows = every_row.get(slots.clone()).unwrap_or_default();
-                    let products = first(&mut own.a, rows.len() * cols.len());
-                    let Ok(mut window) = WindowMut::whole(products, cols.len()) else { return };
-                    engine.kernels.matmul.matmul(*down, cols.start, acts, rows, &mut window, &mut own.matmul);
                     let tokens = routes.slot_tokens.get(slots.clone()).unwrap_or_default();
                     let shares = routes.slot_weights.get(slots.clone()).unwrap_or_default();
-                    for (i, (&token, &share)) in tokens.iter().zip(shares).enumerate() {
-                        engine.kernels.vector.add_scaled(out.row(token as usize), window.row(i), share);
+                    for start in (0..cols.len()).step_by(piece) {
+                        let width = piece.min(cols.len() - start);
+                        let products = first(&mut own.a, rows.len() * width);
+                        let Ok(mut window) = WindowMut::whole(products, width) else { return };
+                        engine.kernels.matmul.matmul(
+                            *down,
+                            cols.start + start,
+                            acts,
+                            rows,
+                            &mut window,
+                            &mut own.matmul,
+                        );
+                        for (i, (&token, &share)) in tokens.iter().zip(shares).enumerate() {
+                            let sums = out.row(token as usize).get_mut(start..start + width).unwrap_or_default();
+                            engine.kernels.vector.add_scaled(sums, window.row(i), share);
+                        }
                     }
                 }
             });
@@ -180,13 +192,11 @@ impl Routes {
 ///
 /// A piece of few tokens is a stream from memory, so it is long; a piece of many tokens is arithmetic on a panel.
 fn expert_windows(routes: &Routes, moe: &MoeSpec, threads: usize) -> (Vec<Window>, Vec<usize>) {
-    const STREAM_TOKENS: usize = 8;
-    const PANEL: usize = 64;
     let (mut windows, mut owners) = (Vec::new(), Vec::new());
     for (expert, rows) in routes.used() {
         let piece = match rows.len() {
-            ..STREAM_TOKENS => moe.width.div_ceil(threads).next_multiple_of(PANEL),
-            _ => PANEL,
+            ..MANY_TOKENS => moe.width.div_ceil(threads).next_multiple_of(GATE_PIECE),
+            _ => GATE_PIECE,
         };
         for start in (0..moe.width).step_by(piece) {
             windows.push(Window { rows: rows.clone(), cols: start..(start + piece).min(moe.width) });
@@ -198,8 +208,7 @@ fn expert_windows(routes: &Routes, moe: &MoeSpec, threads: usize) -> (Vec<Window
 
 /// Outputs that a thread takes at once of the down projection: long streams when one token passes, small sums when many do.
 fn down_grain(hidden: usize, n: usize, threads: usize) -> usize {
-    const MANY: usize = 64;
-    if n < MANY { (hidden / (2 * threads)).next_multiple_of(64).max(64) } else { 128 }
+    if n < MANY_ROWS { (hidden / (2 * threads)).next_multiple_of(64).max(64) } else { DOWN_PIECE }
 }
 
 fn no_experts(l: u16) -> Error {
