@@ -79,7 +79,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let loaded = args.load.load(&path, &context.signals)?;
     let (model, tokenizer) = (&loaded.model, loaded.model.tokenizer());
     let ids = tokenizer.encode_prompt(&prompt, args.prompt.special());
-    let size = context::size(model, args.ctx_size);
+    let size = context::size(model, args.ctx_size, args.kv_type.into());
     let session = model.session().context(size).kv_type(args.kv_type.into()).cancel(loaded.cancel.clone());
     let mut session = context.signals.name(session.build())?;
     if ids.len() > session.capacity() {
