@@ -6,8 +6,8 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lemmy_core::ThreadPool;
 use lemmy_core::requantize::{Mixture, Requantize};
+use lemmy_core::{Error, ThreadPool};
 use serde_json::json;
 
 use super::Context;
@@ -79,7 +79,12 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         ControlFlow::Continue(())
     });
     drop(progress);
-    context.signals.name(written)?.flush().map_err(|e| part.failure(&e))?;
+    let is_quantized = matches!(&written, Err(Error::Argument { name: "source", .. }));
+    let written = context.signals.name(written).map_err(|failure| match is_quantized {
+        true => failure.hint("--allow-requantize takes it nevertheless"),
+        false => failure,
+    });
+    written?.flush().map_err(|e| part.failure(&e))?;
     let size = part.finish(&args.output)?;
     let seconds = began.elapsed().as_secs_f64();
     if args.json {

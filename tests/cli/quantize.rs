@@ -68,7 +68,7 @@ fn what_cannot_work_is_refused_and_leaves_nothing() {
     done(&mut lemmy(["quantize", &bf16(), text(&out), "q3_x"])).code(2).says("expected one of bf16, q8_0");
     done(&mut lemmy(["quantize", "no-such.gguf", text(&out), "q8_0"])).code(3).says("no such file");
     done(&mut lemmy(["quantize", &bf16(), text(&folder.0), "q8_0"])).code(2).says("found a folder");
-    done(&mut lemmy(["quantize", &tiny(), text(&out), "q8_0"])).code(2).says("already");
+    done(&mut lemmy(["quantize", &tiny(), text(&out), "q8_0"])).code(2).says("already").says("--allow-requantize");
     done(&mut lemmy(["quantize", &bf16(), text(&folder.path("no/out.gguf")), "q8_0"])).code(3).says("cannot create");
     assert!(folder.names().is_empty(), "{:?}", folder.names());
     done(&mut lemmy(["quantize", &tiny(), text(&out), "q8_0", "--allow-requantize"])).code(0);
