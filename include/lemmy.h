@@ -141,9 +141,9 @@ typedef struct LemmyMemory {
 
 /*
  * Reads the headers of a model file (of all parts, if it is split; `path` names the first) and says how much memory it
- * takes with sessions of `context` tokens. Touches no weights; takes milliseconds.
+ * takes with sessions of `context` tokens, at most 16777216. Touches no weights; takes milliseconds.
  *
- * Fails with IO, GGUF or UNSUPPORTED if the file cannot be used, and then leaves *out alone.
+ * Fails with IO, GGUF or UNSUPPORTED if the file cannot be used. Whatever it fails with, it leaves *out alone.
  */
 LEMMY_API LemmyStatus lemmy_model_estimate(const char *path, uint64_t context, LemmyMemory *out,
                                            LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);

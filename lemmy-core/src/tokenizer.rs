@@ -4,7 +4,7 @@
 //! score to each token. Both work alike from there: control tokens are cut out of the text, the rest is split into words
 //! and characters, and neighbours are joined, strongest join first, leftmost first among equals. A character without a
 //! token becomes the tokens of its bytes. Nothing is normalised, trimmed or lower-cased: decoding the ids of a text gives
-//! the text.
+//! the text, but for U+2581, which vocabularies write for a space and which comes back as one.
 //!
 //! Reading order: `vocabulary` (what the file says), `pieces` (the tokens), `specials` (whole strings), `words` (where a
 //! text may be cut), `ranks` (what joins), `encoder`, `decoder`.

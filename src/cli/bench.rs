@@ -22,7 +22,8 @@ const FIRST_PROMPT: usize = 16;
 /// Measure how fast a model runs here
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-ppN is reading a prompt of N tokens, tgN is generating N tokens one by one; `@ dN`: after N tokens that are there already.
+ppN is reading a prompt of N tokens, tgN is generating N tokens one by one; `@ dN`: after N \
+tokens that are there already.
 
 Examples:
   lemmy bench model.gguf

@@ -14,7 +14,7 @@ use super::load::{ModelName, open_header};
 Examples:
   lemmy detokenize model.gguf 9259 236764 1902
   lemmy detokenize model.gguf 9259,236764,1902
-  lemmy tokenize model.gguf < text.txt | lemmy detokenize model.gguf   the same bytes again")]
+  lemmy tokenize model.gguf < text.txt | lemmy detokenize model.gguf   the same text again")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelName,

@@ -21,8 +21,8 @@ use facts::Facts;
 /// Show what is in a GGUF file
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Works on any GGUF file, also one that cannot be run here. A bad file is told with the place where it is bad, and
-exit code 5.
+Works on any GGUF file, also one that cannot be run here. A bad file is told with the place \
+where it is bad, and exit code 5.
 
 Examples:
   lemmy inspect model.gguf
@@ -94,7 +94,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
             context.out.text(&facts::tensors_text(&gguf))?;
         }
         if let Some(Ok(())) = verdict {
-            context.out.text(&facts::line("check", "every number is finite"))?;
+            context.out.text(&facts::line("check", &check::passed(&gguf)))?;
         }
     }
     verdict.unwrap_or(Ok(())).map_err(|failure| if args.json { failure.told() } else { failure })

@@ -44,7 +44,13 @@ impl ModelName {
             Failure::usage("MODEL: found nothing (expected the path of a .gguf file)")
                 .hint("lemmy run model.gguf \"Once upon a time\"")
         })?;
-        Ok((locate(&name)?, first.into_iter().chain(words).map(String::as_str).collect()))
+        let path = locate(&name).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
+            Some(_) if self.flag.is_none() && self.word.is_some() => {
+                failure.hint("without -m the first word is MODEL, also where LEMMY_MODEL is set")
+            }
+            _ => failure,
+        })?;
+        Ok((path, first.into_iter().chain(words).map(String::as_str).collect()))
     }
 }
 

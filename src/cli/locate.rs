@@ -98,7 +98,13 @@ pub(crate) fn part_number(name: &str) -> Option<(u32, u32)> {
     Some((part.parse().ok()?, count.parse().ok()?))
 }
 
-fn kind_of(facts: &Metadata) -> &'static str {
+/// What something is that is no ordinary file.
+pub(crate) fn kind_of(facts: &Metadata) -> &'static str {
+    if facts.is_dir() {
+        return "a folder";
+    } else if facts.is_symlink() {
+        return "a link";
+    }
     #[cfg(unix)]
     {
         use std::os::unix::fs::FileTypeExt;
@@ -111,7 +117,6 @@ fn kind_of(facts: &Metadata) -> &'static str {
             return "a device";
         }
     }
-    let _ = facts;
     "something that is no file"
 }
 

@@ -20,8 +20,8 @@ const BATCH: usize = 512;
 /// Show the logits after each token
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Nothing is added in front and nothing is left out: the model sees exactly these tokens. Logits are those after the
-model's own softcap, as f32 in a form that reads back to the same number.
+Nothing is added in front and nothing is left out: the model sees exactly these tokens. Logits \
+are those after the model's own softcap, as f32 in a form that reads back to the same number.
 
 Examples:
   lemmy logits model.gguf --tokens 2,818,5279 --json        a JSON line per position, the 10 best

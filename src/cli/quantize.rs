@@ -1,27 +1,28 @@
 //! `lemmy quantize`: a model file with smaller numbers.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::fs::{File, Metadata};
+use std::io::{self, BufWriter, Write};
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use lemmy_core::ThreadPool;
 use lemmy_core::requantize::{Mixture, Requantize};
+use lemmy_core::{Error, ThreadPool};
 use serde_json::json;
 
 use super::Context;
 use super::failure::{Failure, Result};
 use super::load::open_header;
-use super::locate::{locate, part_number};
+use super::locate::{kind_of, locate, part_number};
 use super::progress::{Progress, Unit};
 use super::units::bytes;
 
 /// Make a model file with smaller numbers
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Each tensor gets the type that llama-quantize gives it. OUT appears when it is complete; until then the work is in
-OUT.part, which goes away when the work fails or is interrupted.
+Each tensor gets the type that llama-quantize gives it. OUT appears when it is complete; until \
+then the work is in OUT.part, which goes away when the work fails or is interrupted. An older OUT \
+is replaced.
 
 Examples:
   lemmy quantize model-bf16.gguf model-q4_k_m.gguf q4_k_m
@@ -60,9 +61,8 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     for path in [&args.output, &part] {
         check_not_the_source(&input, path)?;
     }
-    if args.output.is_dir() {
-        return Err(Failure::usage(format!("{}: found a folder (expected a file to write)", args.output.display())));
-    }
+    check_replaceable(&args.output, &std::fs::metadata(&args.output))?;
+    check_replaceable(&part, &std::fs::symlink_metadata(&part))?;
     let cancel = context.signals.watch();
     context.signals.ignore_second();
     let source = open_header(&input)?;
@@ -79,7 +79,12 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         ControlFlow::Continue(())
     });
     drop(progress);
-    context.signals.name(written)?.flush().map_err(|e| part.failure(&e))?;
+    let is_quantized = matches!(&written, Err(Error::Argument { name: "source", .. }));
+    let written = context.signals.name(written).map_err(|failure| match is_quantized {
+        true => failure.hint("--allow-requantize takes it nevertheless"),
+        false => failure,
+    });
+    written?.flush().map_err(|e| part.failure(&e))?;
     let size = part.finish(&args.output)?;
     let seconds = began.elapsed().as_secs_f64();
     if args.json {
@@ -113,10 +118,14 @@ impl Part {
     }
 
     /// Creates it, or takes over one that a killed process left; refuses one that is being written.
+    ///
+    /// Between opening and locking, the process that wrote it may have given it its final name: to empty it then would
+    /// destroy a finished file. So the name must still lead to what was locked.
     fn create(path: PathBuf) -> Result<Self> {
-        let fail = |e: std::io::Error| Failure::io(format_args!("cannot create {}", path.display()), &e);
+        let fail = |e: io::Error| Failure::io(format_args!("cannot create {}", path.display()), &e);
         let file = File::options().write(true).create(true).truncate(false).open(&path).map_err(fail)?;
-        if let Err(std::fs::TryLockError::WouldBlock) = file.try_lock() {
+        let locked_by_other = matches!(file.try_lock(), Err(std::fs::TryLockError::WouldBlock));
+        if locked_by_other || !leads_to(&path, &file) {
             let message = format!("{}: another process is writing it", path.display());
             return Err(Failure::failed("in_use", message));
         }
@@ -138,7 +147,7 @@ impl Part {
         Ok(size)
     }
 
-    fn failure(&self, e: &std::io::Error) -> Failure {
+    fn failure(&self, e: &io::Error) -> Failure {
         Failure::io(format_args!("cannot write {}", self.path.display()), e)
     }
 }
@@ -165,17 +174,48 @@ fn check_not_the_source(input: &Path, output: &Path) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a name that anything but an ordinary file has: the new file would take the place of a device, and opening a
+/// pipe for writing waits for a reader. The facts of OUT are those behind links, since a link is replaced; those of
+/// OUT.part are its own, since what a link leads to would be written over.
+fn check_replaceable(path: &Path, facts: &io::Result<Metadata>) -> Result<()> {
+    match facts {
+        Ok(facts) if !facts.is_file() => {
+            let found = kind_of(facts);
+            Err(Failure::usage(format!("{}: found {found} (expected a file to write)", path.display())))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Whether two paths lead to the same file, also by links.
 fn same_file(a: &Path, b: &Path) -> bool {
     let (Ok(a_facts), Ok(b_facts)) = (std::fs::metadata(a), std::fs::metadata(b)) else { return false };
     #[cfg(unix)]
     {
-        use std::os::unix::fs::MetadataExt;
-        a_facts.dev() == b_facts.dev() && a_facts.ino() == b_facts.ino()
+        is_same(&a_facts, &b_facts)
     }
     #[cfg(not(unix))]
     {
         let _ = (a_facts, b_facts);
         std::fs::canonicalize(a).ok() == std::fs::canonicalize(b).ok()
     }
+}
+
+/// Whether a path leads to an open file. Where files have no number, a locked one cannot be renamed either.
+fn leads_to(path: &Path, file: &File) -> bool {
+    #[cfg(unix)]
+    {
+        matches!((std::fs::metadata(path), file.metadata()), (Ok(a), Ok(b)) if is_same(&a, &b))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = (path, file);
+        true
+    }
+}
+
+#[cfg(unix)]
+fn is_same(a: &Metadata, b: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (a.dev(), a.ino()) == (b.dev(), b.ino())
 }

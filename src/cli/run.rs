@@ -7,7 +7,7 @@ mod stops;
 
 use std::io::IsTerminal;
 
-use lemmy_core::{Sampler, Special, TokenId, Tokenizer};
+use lemmy_core::Sampler;
 
 use super::Context;
 use super::failure::Result;
@@ -78,8 +78,8 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
 
     let loaded = args.load.load(&path, &context.signals)?;
     let (model, tokenizer) = (&loaded.model, loaded.model.tokenizer());
-    let ids = tokens(tokenizer, &prompt, args.prompt.special());
-    let size = context::size(model, args.ctx_size);
+    let ids = tokenizer.encode_prompt(&prompt, args.prompt.special());
+    let size = context::size(model, args.ctx_size, args.kv_type.into());
     let session = model.session().context(size).kv_type(args.kv_type.into()).cancel(loaded.cancel.clone());
     let mut session = context.signals.name(session.build())?;
     if ids.len() > session.capacity() {
@@ -106,13 +106,4 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         super::output::note(format_args!("{}", answer.statistics()));
     }
     outcome.map_err(|failure| if args.json { failure.told() } else { failure })
-}
-
-/// The tokens of a prompt, with the BOS that raw text of this model gets.
-fn tokens(tokenizer: &Tokenizer, prompt: &str, special: Special) -> Vec<TokenId> {
-    let mut ids = tokenizer.encode(prompt, special);
-    if let Some(bos) = tokenizer.bos().filter(|bos| tokenizer.adds_bos() && ids.first() != Some(bos)) {
-        ids.insert(0, bos);
-    }
-    ids
 }

@@ -1,6 +1,6 @@
 //! Numbers for people.
 
-/// Bytes as in "16.79 GB" (powers of 1000, as shops and llama.cpp's file listings count).
+/// Bytes as in "16.79 GB" (powers of 1000, as model hubs show the sizes of files).
 pub(crate) fn bytes(n: u64) -> String {
     scaled(n, &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB")]).unwrap_or_else(|| format!("{n} B"))
 }

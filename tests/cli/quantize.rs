@@ -68,10 +68,33 @@ fn what_cannot_work_is_refused_and_leaves_nothing() {
     done(&mut lemmy(["quantize", &bf16(), text(&out), "q3_x"])).code(2).says("expected one of bf16, q8_0");
     done(&mut lemmy(["quantize", "no-such.gguf", text(&out), "q8_0"])).code(3).says("no such file");
     done(&mut lemmy(["quantize", &bf16(), text(&folder.0), "q8_0"])).code(2).says("found a folder");
-    done(&mut lemmy(["quantize", &tiny(), text(&out), "q8_0"])).code(2).says("already");
+    done(&mut lemmy(["quantize", &tiny(), text(&out), "q8_0"])).code(2).says("already").says("--allow-requantize");
     done(&mut lemmy(["quantize", &bf16(), text(&folder.path("no/out.gguf")), "q8_0"])).code(3).says("cannot create");
     assert!(folder.names().is_empty(), "{:?}", folder.names());
     done(&mut lemmy(["quantize", &tiny(), text(&out), "q8_0", "--allow-requantize"])).code(0);
+}
+
+/// A device as OUT would be replaced by the new file, and a pipe or a link as OUT.part be written to.
+#[cfg(unix)]
+#[test]
+fn only_ordinary_files_are_written_over() {
+    use std::os::unix::fs::FileTypeExt;
+    let folder = Folder::new("ordinary");
+    let pipe = |name: &str| {
+        assert!(Command::new("mkfifo").arg(folder.path(name)).status().unwrap().success());
+        folder.path(name)
+    };
+    let victim = folder.path("victim");
+    std::fs::write(&victim, "keep").unwrap();
+    std::os::unix::fs::symlink(&victim, folder.path("link.gguf.part")).unwrap();
+    let pipes = [pipe("pipe.gguf"), pipe("part.gguf.part")];
+    for (out, found) in [("pipe", "a named pipe"), ("part", "a named pipe"), ("link", "a link")] {
+        let out = folder.path(&format!("{out}.gguf"));
+        done(&mut lemmy(["quantize", &bf16(), text(&out), "q8_0"])).code(2).says(&format!("found {found}"));
+    }
+    assert!(pipes.iter().all(|pipe| std::fs::metadata(pipe).unwrap().file_type().is_fifo()));
+    assert_eq!(std::fs::read_to_string(&victim).unwrap(), "keep");
+    assert_eq!(folder.names().len(), 4);
 }
 
 #[cfg(unix)]

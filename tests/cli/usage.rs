@@ -92,6 +92,9 @@ fn the_environment_sets_flags_and_flags_win() {
         count(lemmy(["run", "-n", "4", "--json", "-p", "a"]).env("LEMMY_MODEL", &tiny).env("LEMMY_TEMP", "0")),
         4
     );
+    done(lemmy(["run", "Once upon a time"]).env("LEMMY_MODEL", &tiny))
+        .code(3)
+        .says("hint: without -m the first word is MODEL");
 }
 
 #[test]

@@ -45,7 +45,7 @@ impl Facts {
             file: gguf.name().into(),
             version: gguf.version(),
             bytes: gguf.file_bytes(),
-            parts: gguf.tensors().iter().map(|t| t.part + 1).max().unwrap_or(1),
+            parts: gguf.parts(),
             keys: gguf.keys().count(),
             tensors: gguf.tensors().len(),
             parameters: gguf.tensors().iter().map(TensorInfo::numbers).sum(),

@@ -1,6 +1,6 @@
 //! How much room a session gets when the person does not say.
 
-use lemmy_core::Model;
+use lemmy_core::{KvType, Model};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::note;
@@ -12,14 +12,14 @@ const MOST: usize = 32_768;
 const LEAST: usize = 512;
 
 /// Positions of the session: as asked, or the model's own, cut to what is usual and to what fits in memory.
-pub(super) fn size(model: &Model, asked: Option<u32>) -> usize {
+pub(super) fn size(model: &Model, asked: Option<u32>, kv: KvType) -> usize {
     if let Some(asked) = asked {
         return usize::try_from(asked).unwrap_or(usize::MAX);
     }
     let own = model.info().context;
     let mut size = own.min(MOST);
     let free = available_memory().unwrap_or(u64::MAX);
-    while size > LEAST && session_bytes(model, size) > free {
+    while size > LEAST && session_bytes(model, size, kv) > free {
         size = (size / 2).max(LEAST);
     }
     if size < own {
@@ -28,8 +28,10 @@ pub(super) fn size(model: &Model, asked: Option<u32>) -> usize {
     size
 }
 
-fn session_bytes(model: &Model, size: usize) -> u64 {
-    model.estimate(size).map_or(u64::MAX, |estimate| estimate.kv_per_session.saturating_add(estimate.scratch))
+fn session_bytes(model: &Model, size: usize, kv: KvType) -> u64 {
+    // Estimates are for f16.
+    let width = if kv == KvType::F32 { 2 } else { 1 };
+    model.estimate(size).map_or(u64::MAX, |e| e.kv_per_session.saturating_mul(width).saturating_add(e.scratch))
 }
 
 /// The error of a text that does not fit.
