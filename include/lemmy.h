@@ -22,7 +22,8 @@
  * TEXT       UTF-8, ended by NUL. Text is copied before a call returns.
  *
  * PROCESS    No function prints, exits or aborts. A fault of the library is LEMMY_E_INTERNAL with the place in its
- *            message.
+ *            message. Memory for a model is asked for before it is used, and its lack is LEMMY_E_OUT_OF_MEMORY; only where
+ *            the system refuses a few bytes does Rust end the process.
  */
 #ifndef LEMMY_H
 #define LEMMY_H

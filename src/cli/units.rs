@@ -5,6 +5,12 @@ pub(crate) fn bytes(n: u64) -> String {
     scaled(n, &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB")]).unwrap_or_else(|| format!("{n} B"))
 }
 
+/// Bytes as in "15.64 GiB" (powers of 1024, as llama-bench shows them).
+pub(crate) fn binary_bytes(n: u64) -> String {
+    const KIB: f64 = 1024.0;
+    scaled(n, &[(KIB * KIB * KIB, "GiB"), (KIB * KIB, "MiB"), (KIB, "KiB")]).unwrap_or_else(|| format!("{n} B"))
+}
+
 /// Counts as in "25.23 B".
 pub(crate) fn count(n: u64) -> String {
     scaled(n, &[(1e9, "B"), (1e6, "M"), (1e3, "K")]).unwrap_or_else(|| n.to_string())
@@ -48,6 +54,7 @@ mod tests {
     fn sizes_read_well() {
         assert_eq!(bytes(999), "999 B");
         assert_eq!(bytes(16_790_000_000), "16.79 GB");
+        assert_eq!(binary_bytes(16_790_000_000), "15.64 GiB");
         assert_eq!(count(25_230_000_000), "25.23 B");
         assert_eq!(count(12), "12");
     }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::cli::load::Loaded;
 use crate::cli::system;
-use crate::cli::units::{bytes, count, mean_and_deviation, median, spread};
+use crate::cli::units::{binary_bytes, count, mean_and_deviation, median, spread};
 
 /// What was measured, and on what.
 #[derive(Debug)]
@@ -143,7 +143,7 @@ fn rows(facts: &Facts, measured: &Measured) -> Vec<[String; 7]> {
         let (mean, deviation) = mean_and_deviation(speeds);
         [
             facts.model.clone(),
-            bytes(facts.bytes),
+            binary_bytes(facts.bytes),
             count(facts.parameters),
             facts.backend.clone(),
             facts.threads.to_string(),
@@ -194,9 +194,9 @@ mod tests {
         assert_eq!(
             lines,
             [
-                "| model       | size     | params  | backend    | threads | test        | t/s          |",
-                "|-------------|----------|---------|------------|---------|-------------|--------------|",
-                "| gemma4 Q4_K | 16.79 GB | 25.23 B | cpu (avx2) | 2       | pp512 @ d64 | 31.00 ± 1.00 |",
+                "| model       | size      | params  | backend    | threads | test        | t/s          |",
+                "|-------------|-----------|---------|------------|---------|-------------|--------------|",
+                "| gemma4 Q4_K | 15.64 GiB | 25.23 B | cpu (avx2) | 2       | pp512 @ d64 | 31.00 ± 1.00 |",
             ]
         );
     }
