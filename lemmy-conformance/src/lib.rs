@@ -3,9 +3,10 @@
 //! A backend's own test is five lines:
 //!
 //! ```no_run
-//! # fn backend() -> Box<dyn lemmy_core::backend::Backend> { unimplemented!() }
-//! let report = lemmy_conformance::judge(backend().as_ref());
+//! use lemmy_core::{ThreadPool, backend::cpu::CpuBackend};
+//! let report = lemmy_conformance::judge(&CpuBackend::new(ThreadPool::new(2)?));
 //! assert!(report.passed(), "{report}");
+//! # Ok::<(), lemmy_core::Error>(())
 //! ```
 //!
 //! Three kinds of check, on models that [`tiny`] makes from a seed:

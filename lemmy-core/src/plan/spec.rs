@@ -143,16 +143,7 @@ fn gemma4(gguf: &Gguf) -> Result<Spec> {
             moe: moe.clone(),
         })
     });
-    Ok(Spec {
-        architecture: "gemma4".into(),
-        hidden,
-        vocab: vocab(gguf)?,
-        context: keys.usize("context_length", 1..=limits::CONTEXT)?,
-        rms_eps: keys.positive("attention.layer_norm_rms_epsilon")? as f32,
-        embed_scale: (hidden as f32).sqrt(),
-        logit_softcap: keys.positive_or_none("final_logit_softcapping")?.map(|c| c as f32),
-        layers: layers.collect::<Result<_>>()?,
-    })
+    with_layers(&keys, "gemma4", hidden, layers.collect::<Result<_>>()?)
 }
 
 /// Gemma 3, text. Facts from llama.cpp's reader of this architecture: every sixth layer is global, sliding layers turn
@@ -185,15 +176,20 @@ fn gemma3(gguf: &Gguf) -> Result<Spec> {
         ffn,
         moe: None,
     });
+    with_layers(&keys, "gemma3", hidden, layers.collect())
+}
+
+/// The facts that every architecture of the family writes alike, around its layers.
+fn with_layers(keys: &Keys<'_>, architecture: &str, hidden: usize, layers: Vec<LayerSpec>) -> Result<Spec> {
     Ok(Spec {
-        architecture: "gemma3".into(),
+        architecture: architecture.into(),
         hidden,
-        vocab: vocab(gguf)?,
+        vocab: vocab(keys.gguf())?,
         context: keys.usize("context_length", 1..=limits::CONTEXT)?,
         rms_eps: keys.positive("attention.layer_norm_rms_epsilon")? as f32,
         embed_scale: (hidden as f32).sqrt(),
         logit_softcap: keys.positive_or_none("final_logit_softcapping")?.map(|c| c as f32),
-        layers: layers.collect(),
+        layers,
     })
 }
 
