@@ -70,6 +70,19 @@ pub enum Error {
         /// Lowest position that can still be rewound to (besides 0).
         oldest: usize,
     },
+    /// The chat template could not be read or rendered.
+    #[error("chat template: {0}")]
+    Template(String),
+    /// The bytes are not a saved session that this model can go on with.
+    #[error("saved session: {what}: found {found}, expected {expected}")]
+    Session {
+        /// The field that is wrong.
+        what: &'static str,
+        /// What stands there.
+        found: String,
+        /// What would have been right.
+        expected: String,
+    },
     /// The caller's cancel token was triggered, or a progress callback answered `Break`.
     #[error("cancelled")]
     Cancelled,
@@ -170,6 +183,10 @@ pub enum ErrorKind {
     ContextFull = 500,
     /// [`Error::RewindTooFar`]
     RewindTooFar = 501,
+    /// [`Error::Session`]
+    Session = 502,
+    /// [`Error::Template`]
+    Template = 600,
     /// [`Error::Cancelled`]
     Cancelled = 800,
     /// [`Error::Argument`]
@@ -193,6 +210,8 @@ impl Error {
             Self::OutOfMemory { .. } => ErrorKind::OutOfMemory,
             Self::ContextFull { .. } => ErrorKind::ContextFull,
             Self::RewindTooFar { .. } => ErrorKind::RewindTooFar,
+            Self::Session { .. } => ErrorKind::Session,
+            Self::Template(_) => ErrorKind::Template,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Argument { .. } => ErrorKind::Argument,
             Self::Numeric { .. } => ErrorKind::Numeric,

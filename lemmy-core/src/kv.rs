@@ -151,6 +151,11 @@ impl Positions {
         Ok(())
     }
 
+    /// Whether [`rewind`](Self::rewind) to `to` would succeed.
+    pub fn can_rewind(&self, to: usize) -> bool {
+        to == 0 || (self.oldest_rewind()..=self.len).contains(&to)
+    }
+
     /// Lowest position besides 0 that can be rewound to.
     fn oldest_rewind(&self) -> usize {
         let oldest = |ring: &Ring| match self.written.saturating_sub(ring.rows) {

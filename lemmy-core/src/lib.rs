@@ -42,18 +42,26 @@ pub mod quant;
 pub mod gguf;
 pub mod requantize;
 pub mod tokenizer;
+pub mod chat;
 pub mod sampler;
+pub mod grammar;
 pub mod plan;
 pub mod kv;
 #[doc(hidden)]
 pub mod backend;
 pub mod model;
+pub mod generate;
 pub mod session;
+pub mod schedule;
 
+pub use chat::{Chat, ChatTemplate, Image, Message, Part, Tool, ToolCall, ToolOutput};
 pub use error::{Error, ErrorKind, GgufError, Result};
+pub use generate::{Event, Finish, FinishReason, GenerateOptions, StepHook, Thinking, TokenEvent, ToolChoice, Usage};
+pub use grammar::Constraint;
 pub use model::{LoadMode, LoadProgress, LoadStage, LoadTask, MemoryEstimate, Model, ModelBuilder, ModelInfo};
 pub use sampler::{Sampler, SamplerParams, Stage};
-pub use session::{KvType, Logits, Session, SessionBuilder};
+pub use schedule::{JobId, Scheduler};
+pub use session::{Generation, KvType, Logits, Session, SessionBuilder, Source, SyncReport};
 pub use threads::{CancelToken, ThreadPool, ThreadPoolBuilder};
 pub use tokenizer::{Special, TextDecoder, Tokenizer};
 

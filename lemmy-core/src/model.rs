@@ -5,12 +5,14 @@
 mod builder;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 pub use self::builder::{LoadProgress, LoadStage, LoadTask, ModelBuilder};
 use crate::backend::{Backend, Engine};
+use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
 use crate::gguf::{FileBytes, Gguf};
+use crate::grammar::Grammars;
 use crate::kv::KvSpec;
 use crate::plan::{Plan, Weights};
 use crate::quant::DType;
@@ -43,6 +45,8 @@ struct Inner {
     backend: Box<dyn Backend>,
     engine: Box<dyn Engine>,
     info: ModelInfo,
+    chat_template: ChatTemplate,
+    grammars: OnceLock<Grammars>,
     memory_limit: Option<u64>,
 }
 
@@ -134,6 +138,20 @@ impl Model {
     /// The vocabulary.
     pub fn tokenizer(&self) -> &Tokenizer {
         &self.0.tokenizer
+    }
+
+    /// The template by which conversations become prompts.
+    pub fn chat_template(&self) -> &ChatTemplate {
+        &self.0.chat_template
+    }
+
+    /// The vocabulary, prepared for grammars when they are first wanted.
+    pub(crate) fn grammars(&self) -> Result<&Grammars> {
+        if let Some(grammars) = self.0.grammars.get() {
+            return Ok(grammars);
+        }
+        let made = Grammars::new(self.tokenizer())?;
+        Ok(self.0.grammars.get_or_init(|| made))
     }
 
     /// Memory that this model and a session of that context take.

@@ -9,6 +9,7 @@
 mod candidates;
 mod defaults;
 mod logprobs;
+mod mask;
 mod rng;
 #[cfg(test)]
 mod golden;
@@ -21,6 +22,7 @@ use candidates::{Candidates, Penalties};
 use rng::Rng;
 
 pub use logprobs::LogProbs;
+pub use mask::TokenMask;
 
 /// Options of a [`Sampler`]. [`Default`] is neutral: temperature 1, nothing cut, nothing penalised.
 #[derive(Debug, Clone, PartialEq)]

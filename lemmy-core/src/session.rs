@@ -1,94 +1,35 @@
 //! A conversation with a model: cached rows and the tokens they stand for.
+//!
+//! This file is the level of tokens and logits. Above it: `conversation` (messages, replies), `generation` (a reply as an
+//! iterator), `work` (one forward pass for one session or many), `save`.
 
 #![forbid(unsafe_code)]
 
+mod builder;
+mod conversation;
+mod generation;
+mod save;
+mod work;
+
+use self::conversation::Running;
 use crate::TokenId;
 use crate::backend::{Input, KvStore, Scratch, SeqSlice, Tap};
+use crate::chat::{Chat, StartState};
 use crate::error::{Error, Result, try_vec};
 use crate::kv::{KvSpec, Positions};
-use crate::limits;
 use crate::model::Model;
 use crate::threads::CancelToken;
 
+pub use self::builder::SessionBuilder;
+pub use self::conversation::{Source, SyncReport};
+pub use self::generation::Generation;
+pub(crate) use self::work::{Work, forward};
 pub use crate::kv::KvType;
 
 impl Model {
     /// Options for a session.
     pub fn session(&self) -> SessionBuilder {
         SessionBuilder::new(self.clone())
-    }
-}
-
-/// Options for a [`Session`].
-#[derive(Debug, Clone)]
-pub struct SessionBuilder {
-    model: Model,
-    kv: KvSpec,
-    cancel: CancelToken,
-}
-
-impl SessionBuilder {
-    /// Context when the caller names none and the model's own is longer: enough to talk, cheap to hold.
-    pub const DEFAULT_CONTEXT: usize = 32_768;
-
-    pub(crate) fn new(model: Model) -> Self {
-        let context = model.plan().spec.context.min(Self::DEFAULT_CONTEXT);
-        Self { model, kv: KvSpec::with_context(context), cancel: CancelToken::new() }
-    }
-
-    /// Positions that the session may hold. Memory for them is reserved at once and touched as they fill.
-    pub fn context(mut self, tokens: usize) -> Self {
-        self.kv.context = tokens;
-        self
-    }
-
-    /// Number type of the cache.
-    pub fn kv_type(mut self, t: KvType) -> Self {
-        self.kv.kv_type = t;
-        self
-    }
-
-    /// Tokens that go through the model at once while a prompt is read; 512 when left out. More is faster and takes more
-    /// working memory.
-    pub fn batch(mut self, tokens: usize) -> Self {
-        self.kv.batch = tokens;
-        self
-    }
-
-    /// Tokens that can be taken back although sliding layers keep only their window; 0 when left out.
-    pub fn rewind_window(mut self, tokens: usize) -> Self {
-        self.kv.rewind = tokens;
-        self
-    }
-
-    /// Stops prefill and decode with [`Error::Cancelled`] when triggered; the session stays usable.
-    pub fn cancel(mut self, token: CancelToken) -> Self {
-        self.cancel = token;
-        self
-    }
-
-    /// Makes the session.
-    pub fn build(mut self) -> Result<Session> {
-        let (context, batch) = (limits::CONTEXT as usize, limits::BATCH);
-        for (name, value, most) in [("context", self.kv.context, context), ("batch", self.kv.batch, batch)] {
-            if !(1..=most).contains(&value) {
-                return Err(Error::Argument { name, reason: format!("found {value}, allowed 1..={most}") });
-            }
-        }
-        self.kv.batch = self.kv.batch.min(self.kv.context);
-        self.kv.rewind = self.kv.rewind.min(self.kv.context);
-        check_memory(&self.model, &self.kv)?;
-        let engine = self.model.engine();
-        Ok(Session {
-            cache: engine.new_kv(&self.kv)?,
-            scratch: engine.new_scratch(self.kv.batch)?,
-            positions: Positions::new(&self.kv, &self.model.plan().spec.layers),
-            tokens: Vec::new(),
-            logits: Vec::new(),
-            kv: self.kv,
-            cancel: self.cancel,
-            model: self.model,
-        })
     }
 }
 
@@ -100,10 +41,19 @@ pub struct Session {
     kv: KvSpec,
     cancel: CancelToken,
     cache: Box<dyn KvStore>,
-    scratch: Box<dyn Scratch>,
+    /// Working memory; a session that runs in a scheduler uses the scheduler's and has none.
+    scratch: Option<Box<dyn Scratch>>,
     positions: Positions,
     tokens: Vec<TokenId>,
     logits: Vec<f32>,
+    /// The conversation that `send` carries on.
+    chat: Chat,
+    /// What a reply after the tokens so far begins with.
+    start: StartState,
+    /// Tokens of the prompt that are still to be read.
+    pending: Vec<TokenId>,
+    /// The reply in the making.
+    reply: Option<Running>,
 }
 
 impl Session {
@@ -127,19 +77,21 @@ impl Session {
 
     /// Bytes reserved for cache and working memory.
     pub fn memory(&self) -> u64 {
-        self.cache.bytes() + self.scratch.bytes() + (self.logits.capacity() * size_of::<f32>()) as u64
+        self.cache.bytes()
+            + self.scratch.as_ref().map_or(0, |s| s.bytes())
+            + (self.logits.capacity() * size_of::<f32>()) as u64
     }
 
     /// Evaluates tokens without logits; `progress(done, total)` in tokens after each batch.
     pub fn prefill(&mut self, ids: &[TokenId], progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
-        self.begin(ids)?;
+        self.begin_ids(ids)?;
         self.read(ids, progress)
     }
 
     /// Evaluates tokens; logits of the last one.
     pub fn forward(&mut self, ids: &[TokenId]) -> Result<Logits<'_>> {
         let before = ids.len().checked_sub(1).ok_or_else(no_tokens)?;
-        self.begin(ids)?;
+        self.begin_ids(ids)?;
         let (whole, rest) = ids.split_at(before - before % self.kv.batch);
         self.read(whole, &mut |_, _| {})?;
         self.run(Input::Tokens(rest), rest.len(), 1, None)?;
@@ -181,18 +133,22 @@ impl Session {
         Ok(())
     }
 
-    /// A second session with the same past, and the same cancel token.
+    /// A second session with the same past, and the same cancel token. A reply in the making stays with the first.
     pub fn fork(&self) -> Result<Session> {
         check_memory(&self.model, &self.kv)?;
         Ok(Session {
             cache: self.cache.fork()?,
-            scratch: self.model.engine().new_scratch(self.kv.batch)?,
+            scratch: None,
             model: self.model.clone(),
             kv: self.kv,
             cancel: self.cancel.clone(),
             positions: self.positions.clone(),
             tokens: self.tokens.clone(),
             logits: Vec::new(),
+            chat: self.chat.clone(),
+            start: self.start,
+            pending: Vec::new(),
+            reply: None,
         })
     }
 
@@ -200,7 +156,7 @@ impl Session {
         if ids.is_empty() {
             return Err(no_tokens());
         }
-        self.begin(ids)?;
+        self.begin_ids(ids)?;
         let vocab = self.model.plan().spec.vocab;
         let mut all = try_vec(ids.len() * vocab, 0.0, "logits of every token")?;
         for (batch, rows) in ids.chunks(self.kv.batch).zip(all.chunks_mut(self.kv.batch * vocab)) {
@@ -214,7 +170,7 @@ impl Session {
     }
 
     /// Refuses what cannot be done before anything is.
-    fn begin(&self, ids: &[TokenId]) -> Result<()> {
+    fn begin_ids(&self, ids: &[TokenId]) -> Result<()> {
         let vocab = self.model.plan().spec.vocab;
         if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
             let reason = format!("token {id} in a vocabulary of {vocab} tokens");
@@ -260,7 +216,11 @@ impl Session {
             tap: is_tapped.then_some(&mut show),
         };
         self.positions.writing(n);
-        self.model.engine().forward(&mut [slice], &mut *self.scratch, &self.cancel)?;
+        let scratch = match &mut self.scratch {
+            Some(scratch) => scratch,
+            none => none.insert(self.model.engine().new_scratch(self.kv.batch)?),
+        };
+        self.model.engine().forward(&mut [slice], &mut **scratch, &self.cancel)?;
         self.positions.advance(n);
         Ok(())
     }

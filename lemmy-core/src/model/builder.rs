@@ -4,12 +4,13 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
 use super::{Inner, MemoryEstimate, Model, ModelInfo, check_memory};
 use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
+use crate::chat::ChatTemplate;
 use crate::error::{Error, GgufError, Result};
 use crate::gguf::{FileBytes, Gguf, LoadMode};
 use crate::kv::KvSpec;
@@ -65,6 +66,7 @@ pub struct ModelBuilder {
     pool: Option<ThreadPool>,
     mode: LoadMode,
     memory_limit: Option<u64>,
+    chat_template: Option<String>,
     cancel: CancelToken,
     on_progress: Option<OnProgress>,
 }
@@ -91,6 +93,7 @@ impl ModelBuilder {
             pool: None,
             mode: LoadMode::default(),
             memory_limit: None,
+            chat_template: None,
             cancel: CancelToken::new(),
             on_progress: None,
         }
@@ -117,6 +120,12 @@ impl ModelBuilder {
     /// Refuses to load, or to make a session, if weights, cache and working memory would take more bytes than this.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.memory_limit = Some(bytes);
+        self
+    }
+
+    /// A chat template (Jinja) in place of the file's own.
+    pub fn chat_template(mut self, jinja: impl Into<String>) -> Self {
+        self.chat_template = Some(jinja.into());
         self
     }
 
@@ -172,9 +181,24 @@ impl ModelBuilder {
         stop(report(LoadStage::Tokenizer, 1, 1))?;
         let engine = backend
             .compile(plan.clone(), &weights, &cancel, &mut |done, total| report(LoadStage::Weights, done, total))?;
+        let chat_template = match self.chat_template.take() {
+            Some(source) => ChatTemplate::new(source)?,
+            None => ChatTemplate::from_gguf(&gguf)?,
+        };
         let info = info(&gguf, &plan, &tokenizer, &*backend);
         let memory_limit = self.memory_limit;
-        Ok(Model(Arc::new(Inner { gguf, plan, weights, tokenizer, backend, engine, info, memory_limit })))
+        Ok(Model(Arc::new(Inner {
+            gguf,
+            plan,
+            weights,
+            tokenizer,
+            backend,
+            engine,
+            info,
+            chat_template,
+            grammars: OnceLock::new(),
+            memory_limit,
+        })))
     }
 
     /// Loads on a thread of its own.

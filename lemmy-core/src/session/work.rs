@@ -1,0 +1,118 @@
+//! One forward pass for one session or many.
+
+#![forbid(unsafe_code)]
+
+use super::Session;
+use crate::TokenId;
+use crate::backend::{Input, Scratch, SeqSlice};
+use crate::error::{Error, Result, try_vec};
+use crate::generate::FinishReason;
+use crate::model::Model;
+use crate::threads::CancelToken;
+
+/// What a session wants evaluated next.
+#[derive(Debug)]
+pub(crate) struct Work {
+    tokens: Vec<TokenId>,
+    /// Of how many tokens, counted from the end, it wants the logits.
+    rows: usize,
+    /// Whether they belong to the prompt.
+    is_prompt: bool,
+}
+
+impl Work {
+    pub(crate) fn len(&self) -> usize {
+        self.tokens.len()
+    }
+}
+
+/// Evaluates each session's work in one pass; each is then ready for [`Session::absorb`].
+///
+/// After an error no session has moved.
+pub(crate) fn forward(
+    model: &Model,
+    parts: &mut [(&mut Session, &Work)],
+    scratch: &mut dyn Scratch,
+    cancel: &CancelToken,
+) -> Result<()> {
+    model.gguf().check_unchanged()?;
+    let vocab = model.plan().spec.vocab;
+    for (session, work) in &mut *parts {
+        session.positions.check_room(work.len())?;
+        if session.logits.len() != work.rows * vocab {
+            session.logits = try_vec(work.rows * vocab, 0.0, "logits")?;
+        }
+    }
+    let mut slices: Vec<SeqSlice<'_>> = Vec::with_capacity(parts.len());
+    for (session, work) in &mut *parts {
+        session.positions.writing(work.len());
+        slices.push(SeqSlice {
+            pos: session.positions.len(),
+            kv: &mut *session.cache,
+            input: Input::Tokens(&work.tokens),
+            logits: (work.rows > 0).then_some(&mut session.logits),
+            tap: None,
+        });
+    }
+    model.engine().forward(&mut slices, scratch, cancel)
+}
+
+impl Session {
+    /// What the running reply wants evaluated next, at most `most` tokens; `None` when it is over or there is none.
+    pub(crate) fn next_work(&mut self, most: usize) -> Option<Work> {
+        let most = most.min(self.kv.batch);
+        let running = self.reply.as_mut()?;
+        if !self.pending.is_empty() {
+            let tokens: Vec<_> = self.pending.iter().take(most).copied().collect();
+            let rows = usize::from(tokens.len() == self.pending.len());
+            return Some(Work { tokens, rows, is_prompt: true });
+        }
+        let room = self.positions.capacity() - self.positions.len();
+        if room == 0 {
+            running.reply.finish(FinishReason::ContextFull);
+            return None;
+        }
+        let tokens = running.reply.wanted(room.min(most)).to_vec();
+        (!tokens.is_empty()).then(|| Work { rows: tokens.len(), tokens, is_prompt: false })
+    }
+
+    /// Takes what a forward pass over `work` has given: the tokens are part of the past, the reply moves on.
+    pub(crate) fn absorb(&mut self, work: &Work) -> Result<()> {
+        self.positions.advance(work.len());
+        self.tokens.extend_from_slice(&work.tokens);
+        let Some(running) = &mut self.reply else {
+            return Err(Error::Internal("logits without a reply".into()));
+        };
+        if work.is_prompt {
+            self.pending.drain(..work.len());
+            running.read += work.len();
+            running.reply.read(running.read, running.read + self.pending.len());
+            if work.rows > 0 {
+                running.reply.absorb(&mut self.logits)?;
+            }
+            return Ok(());
+        }
+        let right = running.reply.absorb(&mut self.logits)?;
+        let wrong = work.len().saturating_sub(right);
+        if wrong > 0 { self.rewind(self.tokens.len() - wrong) } else { Ok(()) }
+    }
+
+    /// One forward pass for this session alone.
+    pub(super) fn advance(&mut self, cancel: &CancelToken) -> Result<()> {
+        let Some(work) = self.next_work(usize::MAX) else { return Ok(()) };
+        let mut scratch = match self.scratch.take() {
+            Some(scratch) => scratch,
+            None => self.model.engine().new_scratch(self.kv.batch)?,
+        };
+        let model = self.model.clone();
+        let result = forward(&model, &mut [(&mut *self, &work)], &mut *scratch, cancel);
+        self.scratch = Some(scratch);
+        result?;
+        self.absorb(&work)
+    }
+
+    /// Gives its working memory back; it gets new one when it runs alone again.
+    pub(crate) fn release_scratch(&mut self) {
+        self.scratch = None;
+    }
+}
