@@ -59,3 +59,10 @@ pub const CONTEXT: u64 = 16 << 20;
 pub const BATCH: usize = 65_536;
 /// Most threads of a pool.
 pub const THREADS: usize = 1024;
+
+/// Most stop strings of a reply. APIs of the field allow 4 to 16.
+pub const STOP_STRINGS: usize = 256;
+/// Longest stop string, in bytes.
+pub const STOP_BYTES: usize = 1024;
+/// Most alternatives that are given with a token.
+pub const TOP_LOGPROBS: u8 = 20;
