@@ -228,6 +228,8 @@ impl Session {
 
     /// One batch; the last `wanted` rows' logits end up in `self.logits`.
     fn run(&mut self, input: Input<'_>, n: usize, wanted: usize, mut tap: Option<&mut Tap<'_>>) -> Result<()> {
+        // Whoever evaluates tokens himself has the word now.
+        self.stop();
         self.unread = None;
         let vocab = self.model.plan().spec.vocab;
         set_len(&mut self.logits, wanted * vocab)?;

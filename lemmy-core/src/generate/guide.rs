@@ -170,6 +170,7 @@ impl Guide {
     }
 
     fn rule(&mut self, zone: Zone) -> Result<Rule<'_>> {
+        let vocab = self.model.tokenizer().vocab_size();
         let is_guided = self.answer.is_some() || self.choice == Choice::Must;
         match zone {
             Zone::Call => match &mut self.call {
@@ -192,22 +193,16 @@ impl Guide {
                             beside.for_each(|id| mask.to_mut().insert(id));
                             Ok(Rule::Only(mask))
                         }
-                        _ => Ok(self.only(beside)),
+                        _ => Ok(only(vocab, beside)),
                     }
                 }
                 Stage::Answer => match &mut self.answer {
                     Some(answer) => Ok(Rule::Only(Cow::Borrowed(answer.allowed()?))),
                     None => Ok(Rule::AllBut(Vec::new())),
                 },
-                Stage::Called => Ok(self.only(self.controls.ends.iter().copied().chain(self.controls.call_open))),
+                Stage::Called => Ok(only(vocab, self.controls.ends.iter().copied().chain(self.controls.call_open))),
             },
         }
-    }
-
-    fn only(&self, ids: impl Iterator<Item = TokenId>) -> Rule<'static> {
-        let mut mask = TokenMask::none(self.model.tokenizer().vocab_size());
-        ids.for_each(|id| mask.insert(id));
-        Rule::Only(Cow::Owned(mask))
     }
 
     /// Tokens that may not come where all else may.
@@ -227,6 +222,12 @@ impl Guide {
         }
         Ok(())
     }
+}
+
+fn only(vocab: usize, ids: impl Iterator<Item = TokenId>) -> Rule<'static> {
+    let mut mask = TokenMask::none(vocab);
+    ids.for_each(|id| mask.insert(id));
+    Rule::Only(Cow::Owned(mask))
 }
 
 /// Whether tools are called, and which of them.

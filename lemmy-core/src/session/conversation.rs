@@ -289,22 +289,17 @@ impl Session {
     /// Ids of the whole prompt and how much of them the session has. A reply wants the logits of the last token, so that
     /// one is read in any case; `thinking` is given for a reply.
     fn prepare(&self, source: Source, thinking: Option<bool>) -> Result<Preparation> {
-        let so_far = || self.tokens.iter().copied().chain(self.unread);
-        let chat = match source {
+        let so_far = self.tokens.iter().copied().chain(self.unread);
+        let (prompt, chat) = match source {
             Source::Turn(messages) => {
                 let mut chat = self.chat.clone();
                 chat.messages.extend(messages);
-                Some(chat)
+                self.render(chat, thinking)?
             }
-            Source::Chat(chat) => Some(chat),
-            Source::Prompt(_) | Source::Tokens(_) | Source::Here => None,
-        };
-        let chat = chat.map(|chat| Chat { thinking: thinking.unwrap_or(chat.thinking), ..chat });
-        let prompt = match (&chat, source) {
-            (Some(chat), _) => self.model.chat_template().prompt(self.model.tokenizer(), chat)?,
-            (None, Source::Prompt(prompt)) => prompt,
-            (None, Source::Tokens(more)) => Prompt::new(so_far().chain(more).collect(), self.start),
-            (None, _) => Prompt::new(so_far().collect(), self.start),
+            Source::Chat(chat) => self.render(chat, thinking)?,
+            Source::Prompt(prompt) => (prompt, None),
+            Source::Tokens(more) => (Prompt::new(so_far.chain(more).collect(), self.start), None),
+            Source::Here => (Prompt::new(so_far.collect(), self.start), None),
         };
         let Prompt { ids, start, warnings } = prompt;
         let Some(before_last) = ids.len().checked_sub(1) else { return Err(super::no_tokens()) };
@@ -318,6 +313,13 @@ impl Session {
         self.check_ids(ids.get(reused..).unwrap_or_default())?;
         self.model.gguf().check_unchanged()?;
         Ok(Preparation { ids, reused, start, warnings, chat })
+    }
+
+    /// The conversation's prompt; whoever asks for a reply decides whether the model is to think.
+    fn render(&self, chat: Chat, thinking: Option<bool>) -> Result<(Prompt, Option<Chat>)> {
+        let chat = Chat { thinking: thinking.unwrap_or(chat.thinking), ..chat };
+        let prompt = self.model.chat_template().prompt(self.model.tokenizer(), &chat)?;
+        Ok((prompt, Some(chat)))
     }
 
     /// Forgets what differs and queues what is to be read.

@@ -79,7 +79,7 @@ impl Session {
             return None;
         }
         let tokens = running.reply.wanted(room.min(most)).to_vec();
-        (!tokens.is_empty()).then(|| Work { rows: tokens.len(), tokens, is_prompt: false, since })
+        (!tokens.is_empty()).then_some(Work { rows: tokens.len(), tokens, is_prompt: false, since })
     }
 
     /// Takes what a forward pass over `work` has given: the tokens are part of the past, the reply moves on. Tokens that
