@@ -19,7 +19,7 @@
 //! 3. **End**: 64 greedy tokens are the reference's own, and so are the logits.
 //!
 //! [`faulty`] turns a good backend into wrong ones, by which the judge itself is tested. Every tolerance stands in
-//! [`tolerance`].
+//! [`tolerance`]. [`scripted`] is no judge but an actor: a backend that says what a test of replies wants to hear.
 
 #![forbid(unsafe_code)]
 // A test tool over data of its own making: a slip here should stop the test.
@@ -34,6 +34,7 @@ pub mod runner;
 pub mod judge;
 pub mod behaviour;
 pub mod faulty;
+pub mod scripted;
 mod report;
 
 pub use judge::{judge, judge_taps};

@@ -228,9 +228,10 @@ impl Session {
 
     /// One batch; the last `wanted` rows' logits end up in `self.logits`.
     fn run(&mut self, input: Input<'_>, n: usize, wanted: usize, mut tap: Option<&mut Tap<'_>>) -> Result<()> {
-        // Whoever evaluates tokens himself has the word now.
+        // Whoever evaluates tokens directly has the word now.
         self.stop();
         self.unread = None;
+        self.start = StartState::Answer;
         let vocab = self.model.plan().spec.vocab;
         set_len(&mut self.logits, wanted * vocab)?;
         let is_tapped = tap.is_some();

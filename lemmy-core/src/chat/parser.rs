@@ -190,6 +190,7 @@ impl Parser {
         let state = match start {
             StartState::OpenThought => State::Thought(Thought::unlabelled()),
             StartState::Model | StartState::ClosedThought => State::Text(Answer::default()),
+            StartState::Answer => State::Text(Answer::begun()),
         };
         Self { state, warned: Names::default(), called: false, ended: false }
     }

@@ -37,6 +37,8 @@ pub enum StartState {
     ClosedThought,
     /// Inside a thought.
     OpenThought,
+    /// In the middle of an answer, or of a text that is no conversation: space counts from the first token on.
+    Answer,
 }
 
 impl ChatTemplate {

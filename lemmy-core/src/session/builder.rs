@@ -90,7 +90,7 @@ impl SessionBuilder {
             tokens: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
-            start: StartState::default(),
+            start: StartState::Answer,
             unread: None,
             pending: Vec::new(),
             reply: None,

@@ -4,7 +4,7 @@
 
 use super::{Generation, Session};
 use crate::TokenId;
-use crate::chat::{Chat, Message, Part, Prompt, StartState, Zone};
+use crate::chat::{Chat, Controls, Message, Part, Prompt, StartState, Zone};
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish, FinishReason, GenerateOptions, Opening, Reply};
 use crate::threads::CancelToken;
@@ -275,7 +275,7 @@ impl Session {
             self.unread = Some(newest);
             self.start = match reply.zone() {
                 Zone::Thought => StartState::OpenThought,
-                Zone::Text | Zone::Call => StartState::ClosedThought,
+                Zone::Text | Zone::Call => StartState::Answer,
             };
         }
         let is_cancelled = reply.finished().is_some_and(|finish| finish.reason == FinishReason::Cancelled);
@@ -298,7 +298,10 @@ impl Session {
             }
             Source::Chat(chat) => self.render(chat, thinking)?,
             Source::Prompt(prompt) => (prompt, None),
-            Source::Tokens(more) => (Prompt::new(so_far.chain(more).collect(), self.start), None),
+            Source::Tokens(more) => {
+                let start = self.start_after(&more);
+                (Prompt::new(so_far.chain(more).collect(), start), None)
+            }
             Source::Here => (Prompt::new(so_far.collect(), self.start), None),
         };
         let Prompt { ids, start, warnings } = prompt;
@@ -313,6 +316,21 @@ impl Session {
         self.check_ids(ids.get(reused..).unwrap_or_default())?;
         self.model.gguf().check_unchanged()?;
         Ok(Preparation { ids, reused, start, warnings, chat })
+    }
+
+    /// Where a reply begins if these tokens come first: the last mark of a thought in them decides.
+    fn start_after(&self, ids: &[TokenId]) -> StartState {
+        let controls = Controls::new(self.model.tokenizer());
+        let is_open = ids.iter().rev().find_map(|&id| match Some(id) {
+            mark if mark == controls.channel_open => Some(true),
+            mark if mark == controls.channel_close => Some(false),
+            _ => None,
+        });
+        match is_open.unwrap_or(self.start == StartState::OpenThought) {
+            true => StartState::OpenThought,
+            false if ids.is_empty() => self.start,
+            false => StartState::Answer,
+        }
     }
 
     /// The conversation's prompt; whoever asks for a reply decides whether the model is to think.

@@ -21,6 +21,11 @@ pub(super) struct Answer {
 }
 
 impl Answer {
+    /// An answer of which something was said already.
+    pub(super) fn begun() -> Self {
+        Self { begun: true, ..Self::default() }
+    }
+
     /// Takes text, gives back what can go out.
     pub(super) fn push(&mut self, text: &str) -> String {
         let text = if self.begun { text } else { text.trim_start_matches(SPACE) };

@@ -1,0 +1,155 @@
+//! A model whose replies are scripted, on a small vocabulary with all control tokens.
+
+#[path = "parts.rs"]
+mod parts;
+
+use std::sync::{Arc, Mutex};
+
+use lemmy_conformance::scripted::Scripted;
+use lemmy_core::chat::{Prompt, StartState};
+use lemmy_core::gguf::{Array, FileBytes, Value};
+use lemmy_core::{Event, Finish, GenerateOptions, Model, Session, Special, ThreadPool, TokenId};
+
+use parts::Parts;
+
+/// Every control token of Gemma 4; the first four are `<pad> <eos> <bos> <unk>`.
+const CONTROLS: [&str; 24] = [
+    "<pad>",
+    "<eos>",
+    "<bos>",
+    "<unk>",
+    "<mask>",
+    "<|tool>",
+    "<tool|>",
+    "<|tool_call>",
+    "<tool_call|>",
+    "<|tool_response>",
+    "<tool_response|>",
+    "<|\"|>",
+    "<|think|>",
+    "<|channel>",
+    "<channel|>",
+    "<|turn>",
+    "<turn|>",
+    "<|image>",
+    "<|audio>",
+    "<|image|>",
+    "<|audio|>",
+    "<image|>",
+    "<audio|>",
+    "<|video|>",
+];
+/// Tokens of two letters.
+const JOINED: [&str; 6] = ["th", "in", "er", "an", "ou", "ll"];
+const VOCAB: usize = 512;
+
+/// A model of 512 tokens (controls, bytes, ASCII, a few pairs of letters) that follows a script.
+pub(crate) fn model(script: &Scripted) -> Model {
+    let mut tokens: Vec<Vec<u8>> = CONTROLS.iter().map(|s| s.as_bytes().to_vec()).collect();
+    let mut types = vec![3; tokens.len()];
+    for byte in 0..=255 {
+        tokens.push(format!("<0x{byte:02X}>").into_bytes());
+        types.push(6);
+    }
+    let letters = ('!'..='~').map(String::from).chain(["\u{2581}".into(), "\n".into()]);
+    tokens.extend(letters.chain(JOINED.map(String::from)).map(String::into_bytes));
+    tokens.extend((tokens.len()..VOCAB).map(|i| format!("<unused{i}>").into_bytes()));
+    types.resize(VOCAB, 1);
+    let merges = JOINED.map(|pair| format!("{} {}", &pair[..1], &pair[1..]));
+    let mut parts = tiny();
+    for (key, value) in [
+        ("tokenizer.ggml.tokens", Value::from(Array::from_strings(&tokens))),
+        ("tokenizer.ggml.token_type", Array::from(&types[..]).into()),
+        ("tokenizer.ggml.merges", Array::from_strings(merges).into()),
+    ] {
+        parts = parts.with(key, value);
+    }
+    load(&parts, script)
+}
+
+/// The tiny model's file.
+fn tiny() -> Parts {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tiny/tiny-q4_k_m.gguf");
+    Parts::read(std::fs::read(path).unwrap())
+}
+
+fn load(parts: &Parts, script: &Scripted) -> Model {
+    let builder = Model::builder_from_bytes(FileBytes::Owned(parts.bytes()));
+    builder.threads(ThreadPool::new(1).unwrap()).backend(script.clone()).load().unwrap()
+}
+
+/// Ids of pieces: `@<turn|>` is a control token, all else is text.
+pub(crate) fn ids(model: &Model, pieces: &[&str]) -> Vec<TokenId> {
+    let tokenizer = model.tokenizer();
+    let one = |piece: &&str| match piece.strip_prefix('@') {
+        Some(control) => vec![tokenizer.find(control).unwrap()],
+        None => tokenizer.encode(piece, Special::Text),
+    };
+    pieces.iter().flat_map(one).collect()
+}
+
+/// A model that says what it is told to, after a prompt of three tokens.
+pub(crate) struct Actor {
+    pub(crate) model: Model,
+    pub(crate) backend: Scripted,
+    lines: Arc<Mutex<Vec<TokenId>>>,
+}
+
+impl Actor {
+    pub(crate) const PROMPT: usize = 3;
+
+    /// Says these pieces (see [`ids`]).
+    pub(crate) fn new(pieces: &[&str]) -> Self {
+        let lines: Arc<Mutex<Vec<TokenId>>> = Arc::default();
+        let said = lines.clone();
+        let backend = Scripted::new(move |tokens, row| {
+            let lines = said.lock().unwrap();
+            let at = tokens.len().saturating_sub(Self::PROMPT);
+            row[lines[at.min(lines.len() - 1)] as usize] = 20.0;
+            Ok(())
+        });
+        let actor = Self { model: model(&backend), backend, lines };
+        actor.says(pieces);
+        actor
+    }
+
+    /// Says these pieces from now on.
+    pub(crate) fn says(&self, pieces: &[&str]) {
+        *self.lines.lock().unwrap() = ids(&self.model, pieces);
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        self.model.session().context(512).build().unwrap()
+    }
+
+    pub(crate) fn prompt(&self, start: StartState) -> Prompt {
+        Prompt::new(ids(&self.model, &["@<bos>", "a", "b"]), start)
+    }
+
+    /// A whole reply after a prompt that ends so.
+    pub(crate) fn reply(&self, start: StartState, options: GenerateOptions) -> Vec<Event> {
+        let mut session = self.session();
+        session.send(self.prompt(start), options).unwrap().map(Result::unwrap).collect()
+    }
+}
+
+/// Adjacent texts and adjacent thoughts as one, without the last event, which is given apart.
+pub(crate) fn joined(events: Vec<Event>) -> (Vec<Event>, Finish) {
+    let mut joined: Vec<Event> = Vec::new();
+    let mut finish = None;
+    for event in events {
+        assert_eq!(finish, None, "{event:?} after the last event");
+        match (joined.last_mut(), event) {
+            (Some(Event::Text(text)), Event::Text(more)) | (Some(Event::Thinking(text)), Event::Thinking(more)) => {
+                text.push_str(&more);
+            }
+            (_, Event::Finished(f)) => finish = Some(f),
+            (_, event) => joined.push(event),
+        }
+    }
+    (joined, finish.unwrap())
+}
+
+pub(crate) fn text(events: &[Event]) -> String {
+    events.iter().filter_map(|event| if let Event::Text(text) = event { Some(text.as_str()) } else { None }).collect()
+}
