@@ -6,7 +6,7 @@
 mod stage;
 
 use lemmy_core::chat::{StartState, Zone};
-use lemmy_core::{Event, FinishReason, GenerateOptions, Message, Thinking, ToolCall};
+use lemmy_core::{Event, FinishReason, GenerateOptions, Message, SamplerParams, ToolCall};
 
 use stage::{Actor, ids, joined, text};
 
@@ -153,9 +153,7 @@ fn tokens_are_shown_before_the_text_that_they_make() {
             Event::Token(token) => {
                 assert_eq!(actor.model.tokenizer().piece(token.id), token.bytes);
                 assert_eq!(token.top.len(), 2);
-                // One logit of 20 among 511 zeros.
-                let expected = -(1.0 + 511.0 * (-20f64).exp()).ln();
-                assert!((token.logprob.unwrap() - expected).abs() < 1e-12);
+                assert!(token.logprob.unwrap().abs() < 1e-12, "one logit of 60 among zeros");
                 assert_eq!(token.top[0], (token.id, token.logprob.unwrap()));
                 zones.push(token.zone);
                 if token.zone == Zone::Text && !actor.model.tokenizer().is_control(token.id) {
@@ -194,7 +192,9 @@ fn the_corpus_of_replies_gives_the_recorded_events() {
             "open_thought" => StartState::OpenThought,
             other => panic!("{name}: start state {other}"),
         };
-        let (events, finish) = joined(actor.reply(start, options().thinking(Thinking::On).max_tokens(said.len())));
+        // Some cases say what a sampler would never let through.
+        let anything = options().sampler(SamplerParams::default()).max_tokens(said.len());
+        let (events, finish) = joined(actor.reply(start, anything));
 
         let warnings: Vec<&str> = case["warnings"].as_array().unwrap().iter().map(|w| w.as_str().unwrap()).collect();
         let is_given_up = warnings.iter().any(|w| w.ends_with("_call") && !w.starts_with("unterminated"));

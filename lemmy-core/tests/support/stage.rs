@@ -1,16 +1,11 @@
 //! A model whose replies are scripted, on a small vocabulary with all control tokens.
 
-#[path = "parts.rs"]
-mod parts;
-
 use std::sync::{Arc, Mutex};
 
 use lemmy_conformance::scripted::Scripted;
 use lemmy_core::chat::{Prompt, StartState};
-use lemmy_core::gguf::{Array, FileBytes, Value};
+use lemmy_core::gguf::{Array, FileBytes, Gguf, GgufWriter, Value};
 use lemmy_core::{Event, Finish, GenerateOptions, Model, Session, Special, ThreadPool, TokenId};
-
-use parts::Parts;
 
 /// Every control token of Gemma 4; the first four are `<pad> <eos> <bos> <unk>`.
 const CONTROLS: [&str; 24] = [
@@ -56,26 +51,32 @@ pub(crate) fn model(script: &Scripted) -> Model {
     tokens.extend((tokens.len()..VOCAB).map(|i| format!("<unused{i}>").into_bytes()));
     types.resize(VOCAB, 1);
     let merges = JOINED.map(|pair| format!("{} {}", &pair[..1], &pair[1..]));
-    let mut parts = tiny();
-    for (key, value) in [
+    let tokenizer = [
         ("tokenizer.ggml.tokens", Value::from(Array::from_strings(&tokens))),
         ("tokenizer.ggml.token_type", Array::from(&types[..]).into()),
         ("tokenizer.ggml.merges", Array::from_strings(merges).into()),
-    ] {
-        parts = parts.with(key, value);
-    }
-    load(&parts, script)
-}
-
-/// The tiny model's file.
-fn tiny() -> Parts {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tiny/tiny-q4_k_m.gguf");
-    Parts::read(std::fs::read(path).unwrap())
-}
-
-fn load(parts: &Parts, script: &Scripted) -> Model {
-    let builder = Model::builder_from_bytes(FileBytes::Owned(parts.bytes()));
+    ];
+    let builder = Model::builder_from_bytes(FileBytes::Owned(tiny_with(&tokenizer)));
     builder.threads(ThreadPool::new(1).unwrap()).backend(script.clone()).load().unwrap()
+}
+
+/// The tiny model's file with other values of some keys.
+fn tiny_with(values: &[(&str, Value)]) -> Vec<u8> {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tiny/tiny-q4_k_m.gguf");
+    let tiny = Gguf::from_bytes(FileBytes::Owned(std::fs::read(path).unwrap())).unwrap();
+    let mut writer = GgufWriter::new();
+    for (key, old) in tiny.keys() {
+        let new = values.iter().find(|(name, _)| *name == key).map_or(old, |(_, value)| value);
+        writer.key(key, new.clone());
+    }
+    for tensor in tiny.tensors() {
+        writer.tensor(&tensor.name, tensor.dtype, &tensor.shape[..tensor.dims as usize]).unwrap();
+    }
+    let mut data = writer.begin(Vec::new()).unwrap();
+    for tensor in tiny.tensors() {
+        data.write(tiny.tensor_bytes(tensor).as_slice()).unwrap();
+    }
+    data.finish().unwrap()
 }
 
 /// Ids of pieces: `@<turn|>` is a control token, all else is text.
@@ -105,7 +106,7 @@ impl Actor {
         let backend = Scripted::new(move |tokens, row| {
             let lines = said.lock().unwrap();
             let at = tokens.len().saturating_sub(Self::PROMPT);
-            row[lines[at.min(lines.len() - 1)] as usize] = 20.0;
+            row[lines[at.min(lines.len() - 1)] as usize] = 60.0;
             Ok(())
         });
         let actor = Self { model: model(&backend), backend, lines };
