@@ -47,15 +47,15 @@ fn read(start: StartState, pieces: &[Input]) -> Reply {
     let mut parser = Parser::new(start);
     let mut reply = Reply::default();
     let mut out = Vec::new();
-    let mut thought_goes_on = false;
+    let mut in_thought = false;
     for piece in pieces {
         parser.push(piece.borrow(), &mut out);
-        merge(&mut out, &mut reply, thought_goes_on);
-        thought_goes_on = parser.zone() == Zone::Thought;
+        merge(&mut out, &mut reply, &mut in_thought);
+        in_thought &= parser.zone() == Zone::Thought;
     }
     let stopped = parser.has_ended();
     parser.finish(&mut out);
-    merge(&mut out, &mut reply, thought_goes_on);
+    merge(&mut out, &mut reply, &mut in_thought);
     reply.finish = match (stopped, parser.has_called()) {
         (true, true) => "tool_calls",
         (true, false) => "stop",
@@ -73,14 +73,18 @@ impl Input {
     }
 }
 
-fn merge(out: &mut Vec<Parsed>, reply: &mut Reply, mut thought_goes_on: bool) {
+/// `in_thought`: the last event is a thought that goes on.
+fn merge(out: &mut Vec<Parsed>, reply: &mut Reply, in_thought: &mut bool) {
     for parsed in out.drain(..) {
         let last = reply.events.last_mut();
         match parsed {
-            Parsed::Thinking(more) => match last {
-                Some(Event::Thinking(text)) if thought_goes_on => text.push_str(&more),
-                _ => reply.events.push(Event::Thinking(more)),
-            },
+            Parsed::Thinking(more) => {
+                match last {
+                    Some(Event::Thinking(text)) if *in_thought => text.push_str(&more),
+                    _ => reply.events.push(Event::Thinking(more)),
+                }
+                *in_thought = true;
+            }
             Parsed::Text(more) => match last {
                 Some(Event::Text(text)) => text.push_str(&more),
                 _ => reply.events.push(Event::Text(more)),
@@ -92,7 +96,6 @@ fn merge(out: &mut Vec<Parsed>, reply: &mut Reply, mut thought_goes_on: bool) {
             Parsed::Warning { name, raw } => reply.warnings.push((name.into(), raw)),
             other => panic!("unknown: {other:?}"),
         }
-        thought_goes_on = true;
     }
 }
 
@@ -442,6 +445,14 @@ fn zones() {
         assert_eq!(parser.zone(), zone, "{control:?}");
     }
     assert!(parser.has_ended() && !parser.has_called());
+}
+
+#[test]
+fn two_thoughts_stay_two() {
+    let thought =
+        [Input::Control(Control::ChannelOpen), Text("thought\na ".into()), Input::Control(Control::ChannelClose)];
+    let reply = read(StartState::Model, &[&thought[..], &thought].concat());
+    assert_eq!(reply.events, [Event::Thinking("a".into()), Event::Thinking("a".into())]);
 }
 
 #[test]
