@@ -182,6 +182,8 @@ enum State {
     Text(Answer),
     Thought(Thought),
     Call(OpenCall),
+    /// Whatever comes now is ignored.
+    Over,
 }
 
 impl Parser {
@@ -198,7 +200,7 @@ impl Parser {
     /// Where it stands.
     pub fn zone(&self) -> Zone {
         match self.state {
-            State::Text(_) => Zone::Text,
+            State::Text(_) | State::Over => Zone::Text,
             State::Thought(_) => Zone::Thought,
             State::Call(_) => Zone::Call,
         }
@@ -209,7 +211,7 @@ impl Parser {
         self.called
     }
 
-    /// Whether an end token came, or [`finish`](Self::finish) was called: what is pushed after it is ignored.
+    /// Whether the model ended the reply itself, with an end token.
     pub fn has_ended(&self) -> bool {
         self.ended
     }
@@ -217,7 +219,6 @@ impl Parser {
     /// Takes the next piece.
     pub fn push(&mut self, piece: Piece<'_>, out: &mut Vec<Parsed>) {
         match piece {
-            _ if self.ended => {}
             Piece::Text(text) => self.text(text, out),
             Piece::Control(Control::Quote) => self.quote(out),
             Piece::Control(control) => self.control(control, out),
@@ -226,18 +227,16 @@ impl Parser {
 
     /// The reply is over without an end token (length, cancel, stop string): gives out what is still held back. A call
     /// that is still open is given up even if only its closing token is missing: the model did not say that it is done.
+    /// What is pushed after this or after an end token is ignored.
     pub fn finish(&mut self, out: &mut Vec<Parsed>) {
-        if self.ended {
-            return;
-        }
-        self.ended = true;
-        match self.take() {
+        match mem::replace(&mut self.state, State::Over) {
             State::Text(answer) => emit(Parsed::Text, answer.finish(), out),
             State::Thought(thought) => {
                 self.think(thought.finish(), out);
                 self.warn("unterminated_thought", out);
             }
             State::Call(call) => give_up(Fault::Truncated, call, out),
+            State::Over => {}
         }
     }
 
@@ -254,6 +253,7 @@ impl Parser {
                     self.text(text, out);
                 }
             }
+            State::Over => {}
         }
     }
 
@@ -269,8 +269,10 @@ impl Parser {
 
     fn control(&mut self, control: Control, out: &mut Vec<Parsed>) {
         match (&mut self.state, control) {
+            (State::Over, _) => {}
             (_, Control::End) => {
                 self.close(Closing::Early, out);
+                self.state = State::Over;
                 self.ended = true;
             }
             // Space before a thought or a call is dropped with the answer that holds it back.
@@ -292,7 +294,7 @@ impl Parser {
 
     /// Gives out what is open; an answer begins.
     fn close(&mut self, closing: Closing, out: &mut Vec<Parsed>) {
-        match self.take() {
+        match mem::replace(&mut self.state, State::Text(Answer::default())) {
             State::Text(answer) => emit(Parsed::Text, answer.finish(), out),
             State::Thought(thought) => {
                 self.think(thought.close(), out);
@@ -311,12 +313,13 @@ impl Parser {
                 }
                 Err(fault) => give_up(fault, call, out),
             },
+            State::Over => {}
         }
     }
 
     /// A call became too long: goes back to the answer with all of it.
     fn abandon_call(&mut self, out: &mut Vec<Parsed>) {
-        if let State::Call(call) = self.take() {
+        if let State::Call(call) = mem::replace(&mut self.state, State::Text(Answer::default())) {
             self.warn("oversized_call", out);
             self.text(&call.into_raw(), out);
         }
@@ -333,10 +336,6 @@ impl Parser {
         if self.warned.add(name) {
             out.push(Parsed::Warning { name, raw: String::new() });
         }
-    }
-
-    fn take(&mut self) -> State {
-        mem::replace(&mut self.state, State::Text(Answer::default()))
     }
 }
 

@@ -15,6 +15,8 @@ pub(super) fn string(text: &str) -> String {
             '\n' => json.push_str("\\n"),
             '\r' => json.push_str("\\r"),
             '\t' => json.push_str("\\t"),
+            '\u{8}' => json.push_str("\\b"),
+            '\u{c}' => json.push_str("\\f"),
             // Writing to a `String` cannot fail.
             '\0'..='\u{1f}' => _ = write!(json, "\\u{:04x}", u32::from(c)),
             _ => json.push(c),
