@@ -5,14 +5,21 @@
 
 #![forbid(unsafe_code)]
 
+mod engine;
 mod json;
+mod marks;
+mod normalise;
 mod parser;
+mod bounded;
 mod prompt;
+mod python;
+mod schema;
 mod template;
+mod versions;
 
 use std::sync::Arc;
 
-pub use self::json::{messages_from_json, messages_to_json, tools_from_json};
+pub use self::json::{messages_from_json, messages_from_json_with_images, messages_to_json, tools_from_json};
 pub use self::parser::{Control, Controls, Parsed, Parser, Piece, Zone};
 pub use self::prompt::{Prompt, StartState};
 pub use self::template::{ChatTemplate, RenderOptions};
@@ -115,6 +122,15 @@ pub enum ToolOutput {
     Text(String),
     /// The text of a JSON value.
     Json(String),
+}
+
+impl ToolOutput {
+    /// Its text, whichever it is.
+    pub fn text(&self) -> &str {
+        match self {
+            Self::Text(text) | Self::Json(text) => text,
+        }
+    }
 }
 
 /// A tool that the model may call.

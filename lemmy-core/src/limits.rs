@@ -71,3 +71,36 @@ pub const TOP_LOGPROBS: u8 = 20;
 pub const CALL_BYTES: usize = 4 << 20;
 /// Deepest nesting of a tool call's arguments. Common readers of JSON go 127 deep; schemas of tools, under ten.
 pub const CALL_DEPTH: usize = 100;
+
+/// Longest chat template, in bytes. Those of Gemma 4 have 12 to 19 KB.
+pub const TEMPLATE_BYTES: usize = 1 << 20;
+/// Steps that a chat template may take whatever it is given; for each message and byte of the input some more. A step pays
+/// for 64 bytes too, so this is at most 128 MB and a fraction of a second. An ordinary conversation takes some thousands.
+pub const TEMPLATE_FUEL: u64 = 2_000_000;
+/// Deepest nesting of calls and blocks while a template runs; a macro's call counts for about four. Enough for values of
+/// [`JSON_DEPTH`], and little of a thread's stack.
+pub const TEMPLATE_RECURSION: usize = 400;
+/// Longest text that a template may make whatever it is given, in bytes; four bytes more for each byte of the input.
+pub const TEMPLATE_OUTPUT_BYTES: usize = 1 << 20;
+/// Deepest nesting of a JSON text: messages, arguments, schemas. Real schemas stay under ten.
+pub const JSON_DEPTH: usize = 64;
+/// Most values in a JSON text: each takes some tens of bytes once it is read.
+pub const JSON_VALUES: usize = 1_000_000;
+/// Most messages of a conversation. Templates look from each at all others.
+pub const CHAT_MESSAGES: usize = 4096;
+/// Most bytes of text in a conversation, pictures apart: 256K tokens are about 1 MB.
+pub const CHAT_BYTES: usize = 16 << 20;
+/// Most bytes of a JSON text of messages, pictures as base64 among them.
+pub const CHAT_JSON_BYTES: usize = 256 << 20;
+/// Most tools of a conversation.
+pub const TOOLS: usize = 256;
+/// Longest name of a tool, in bytes. OpenAI allows 64, connectors put prefixes before it.
+pub const TOOL_NAME_BYTES: usize = 256;
+/// Longest JSON of a tool call's arguments or of a tool's answer, in bytes.
+pub const ARGUMENTS_BYTES: usize = 4 << 20;
+/// Longest JSON schema of a tool, and most that its references may make of it, in bytes.
+pub const SCHEMA_BYTES: usize = 1 << 20;
+/// Deepest nesting of a schema once its references are followed.
+pub const SCHEMA_DEPTH: usize = 24;
+/// Largest file of a picture, in bytes. Cameras write about 20 MB at most.
+pub const IMAGE_BYTES: usize = 32 << 20;

@@ -147,6 +147,20 @@ impl Tokenizer {
         self.encoder.encode(&text, &self.pieces, scratch, ids);
     }
 
+    /// Cuts a text at its first control string, that is, at what is a token under [`Special::Parse`] alone: what stands
+    /// before it, the token, what comes after. `None` if there is none.
+    pub(crate) fn cut_control<'t>(&self, text: &'t str) -> Option<(&'t str, TokenId, &'t str)> {
+        let mut rest = text;
+        loop {
+            let (_, id, after) = self.specials.cut(rest, Special::Parse)?;
+            if self.is_control(id) {
+                let start = text.len().checked_sub(after.len() + self.piece(id).len())?;
+                return Some((text.get(..start)?, id, after));
+            }
+            rest = after;
+        }
+    }
+
     /// Text of ids; control tokens give nothing, bytes that are no UTF-8 give U+FFFD.
     pub fn decode(&self, ids: &[TokenId]) -> String {
         let mut text = String::with_capacity(ids.len() * 4);

@@ -2,10 +2,14 @@
 
 #![forbid(unsafe_code)]
 
+use std::collections::BTreeSet;
+
+use super::marks::{Marked, Segment, used};
+use super::template::{TURN_END, generation_prompt, variables};
 use super::{Chat, ChatTemplate};
 use crate::TokenId;
 use crate::error::Result;
-use crate::tokenizer::Tokenizer;
+use crate::tokenizer::{Special, Tokenizer};
 
 /// A prompt, ready to be read by the model.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,6 +17,8 @@ use crate::tokenizer::Tokenizer;
 pub struct Prompt {
     /// Its tokens, BOS included.
     pub ids: Vec<TokenId>,
+    /// Index in [`ids`](Self::ids) of each picture's place (`<|image|>`), in the order of the messages.
+    pub images: Vec<usize>,
     /// What the model's reply begins with.
     pub start: StartState,
     /// What a person should know: messages that had to be repaired, a stale template.
@@ -44,7 +50,88 @@ pub enum StartState {
 impl ChatTemplate {
     /// The conversation as tokens, up to where the model is to speak. What users, tools and earlier replies said cannot
     /// become a control token, whatever it is.
+    ///
+    /// # Errors
+    ///
+    /// As [`render`](Self::render).
     pub fn prompt(&self, tokenizer: &Tokenizer, chat: &Chat) -> Result<Prompt> {
-        todo!("{tokenizer:?} {chat:?}")
+        let normal = self.normalise(chat)?;
+        let mut characters = BTreeSet::new();
+        for json in normal.messages.iter().chain(&normal.tools) {
+            used(json, &mut characters);
+        }
+        let own;
+        let marked = match self.marked(tokenizer, &characters)? {
+            Ok(marked) => marked,
+            Err(fresh) => {
+                own = fresh;
+                &own
+            }
+        };
+        let spell = |text: &str| marked.marks().spell(text, tokenizer);
+
+        let control = |id: Option<TokenId>| id.map(|id| spell(&String::from_utf8_lossy(tokenizer.piece(id))));
+        let bos = control(tokenizer.bos()).unwrap_or_default();
+        let eos = control(tokenizer.find(EOS)).unwrap_or_default();
+        let variables = variables(chat, normal.messages, normal.tools, true, &bos, &eos);
+        let mut text = marked.render(&variables)?;
+        if text.ends_with(&spell(TURN_END)) {
+            text.push_str(&spell(generation_prompt(chat.thinking)));
+        }
+
+        let segments = marked.marks().cut(&text);
+        let image = tokenizer.find(IMAGE);
+        let mut prompt = Prompt {
+            ids: Vec::with_capacity(text.len() / 4 + 16),
+            images: Vec::new(),
+            start: start(&segments, tokenizer),
+            warnings: self.warning().into_iter().chain(normal.warnings).collect(),
+        };
+        let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
+        if let Some(bos) = bos.filter(|&bos| segments.first() != Some(&Segment::Control(bos))) {
+            prompt.ids.push(bos);
+        }
+        for segment in segments {
+            match segment {
+                Segment::Text(text) => prompt.ids.extend(tokenizer.encode(text, Special::Text)),
+                Segment::Control(id) => {
+                    if Some(id) == image {
+                        prompt.images.push(prompt.ids.len());
+                    }
+                    prompt.ids.push(id);
+                }
+            }
+        }
+        Ok(prompt)
+    }
+
+    /// The template with marks that do for this vocabulary and conversation: the one that is kept, or a fresh one if the
+    /// conversation holds characters that serve as marks, or the vocabulary is another.
+    fn marked(&self, tokenizer: &Tokenizer, used: &BTreeSet<char>) -> Result<Result<&Marked, Marked>> {
+        let bos = tokenizer.bos().map(|id| String::from_utf8_lossy(tokenizer.piece(id))).unwrap_or_default();
+        let trusted = [&bos, EOS, TURN_END, generation_prompt(false)];
+        let source = self.source();
+        if self.kept().get().is_none() {
+            let marked = Marked::new(source, &trusted, tokenizer, &BTreeSet::new())?;
+            self.kept().get_or_init(|| marked);
+        }
+        match self.kept().get().filter(|kept| kept.fits(source, &trusted, tokenizer, used)) {
+            Some(kept) => Ok(Ok(kept)),
+            None => Marked::new(source, &trusted, tokenizer, used).map(Err),
+        }
+    }
+}
+
+const EOS: &str = "<eos>";
+const IMAGE: &str = "<|image|>";
+
+fn start(segments: &[Segment<'_>], tokenizer: &Tokenizer) -> StartState {
+    let open = tokenizer.find("<|channel>").map(Segment::Control);
+    let close = tokenizer.find("<channel|>").map(Segment::Control);
+    let label = |segment: &Segment<'_>| *segment == Segment::Text("thought\n");
+    match segments {
+        [.., a, b, c] if Some(*a) == open && label(b) && Some(*c) == close => StartState::ClosedThought,
+        [.., a, b] if Some(*a) == open && label(b) => StartState::OpenThought,
+        _ => StartState::Model,
     }
 }

@@ -1,0 +1,165 @@
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::*;
+
+const CANONICAL: &str = include_str!("../canonical.jinja");
+const OLDER: [(&str, &str); 3] = [
+    ("2026-04-launch", include_str!("../../../tests/fixtures/chat/chat_template.2026-04-launch.jinja")),
+    ("2026-04-10", include_str!("../../../tests/fixtures/chat/chat_template.2026-04-10.jinja")),
+    ("2026-04-28", include_str!("../../../tests/fixtures/chat/chat_template.2026-04-28.jinja")),
+];
+
+fn rows(text: &str) -> Vec<Json> {
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn conversations() -> Vec<Json> {
+    rows(include_str!("../../../tests/fixtures/chat/golden.jsonl"))
+}
+
+fn variables(conversation: &Json) -> Map<String, Json> {
+    let mut variables = conversation["options"].as_object().unwrap().clone();
+    variables.insert("messages".into(), conversation["messages"].clone());
+    variables.insert("tools".into(), conversation["tools"].clone());
+    variables
+}
+
+/// Compares with what Jinja2 printed, or with the message that it stopped with.
+fn check(engine: &Engine, conversation: &Json, expected: &Json) {
+    let name = &conversation["name"];
+    let rendered = engine.render(&variables(conversation));
+    // Python takes a dictionary for a sequence of its keys and fails at the first; here it prints as the mapping that it is.
+    if let Some(text) = conversation.get("lemmy_rendered").filter(|_| expected.get("error").is_some()) {
+        assert!(expected["error"].as_str().unwrap().contains("has no attribute 'get'"), "{name}");
+        return assert_eq!(rendered.unwrap(), *text, "{name}");
+    }
+    match expected.get("error") {
+        Some(error) => {
+            let message = error.as_str().unwrap().strip_prefix("TemplateError: ").unwrap();
+            let found = rendered.unwrap_err().to_string();
+            assert!(found.contains(message), "{name}: {found}");
+        }
+        None => assert_eq!(rendered.unwrap(), expected["rendered"], "{name}"),
+    }
+}
+
+#[test]
+fn canonical_template_equals_jinja2() {
+    let engine = Engine::new(CANONICAL).unwrap();
+    let conversations = conversations();
+    assert_eq!(conversations.len(), 115);
+    for conversation in &conversations {
+        check(&engine, conversation, conversation);
+    }
+}
+
+#[test]
+fn older_templates_equal_jinja2() {
+    let conversations = conversations();
+    let by_name: HashMap<&str, &Json> = conversations.iter().map(|c| (c["name"].as_str().unwrap(), c)).collect();
+    let engines = OLDER.map(|(date, source)| (date, Engine::new(source).unwrap()));
+    let rows = rows(include_str!("../../../tests/fixtures/chat/golden_older_templates.jsonl"));
+    assert_eq!(rows.len(), 345);
+    for row in &rows {
+        let (_, engine) = engines.iter().find(|(date, _)| row["template"] == *date).unwrap();
+        check(engine, by_name[row["name"].as_str().unwrap()], row);
+    }
+}
+
+/// The error of a template that must stop soon, without memory or stack being used up.
+fn stopped(source: &str) -> String {
+    let start = Instant::now();
+    let result = Engine::new(source).and_then(|engine| engine.render(&variables(&conversations()[0])));
+    assert!(start.elapsed() < Duration::from_secs(60), "{source}");
+    match result {
+        Err(Error::Template(message)) => message,
+        other => panic!("{source}: {other:?}"),
+    }
+}
+
+#[test]
+fn endless_loops_end() {
+    let ranges = "{% for a in range(99999) %}{% for b in range(99999) %}{% for c in range(99999) %}";
+    let ends = "{% endfor %}{% endfor %}{% endfor %}";
+    assert!(stopped(&format!("{ranges}{ends}")).contains("did not end within"));
+    assert!(stopped(&format!("{ranges}{{% set x = a + b + c %}}{ends}")).contains("did not end within"));
+    assert!(stopped("{% for x in ['a'] recursive %}{{ loop(['a']) }}{% endfor %}").contains("recursion"));
+}
+
+#[test]
+fn deep_recursion_ends() {
+    assert!(stopped("{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}").contains("recursion"));
+    let nested = format!("{}x{}", "{% if true %}".repeat(5000), "{% endif %}".repeat(5000));
+    assert!(stopped(&nested).contains("recursion"));
+    let brackets = format!("{{{{ {}1{} }}}}", "[".repeat(5000), "]".repeat(5000));
+    assert!(stopped(&brackets).contains("recursion"));
+}
+
+#[test]
+fn output_bombs_end() {
+    stopped("{{ 'x' * 1000000000000 }}");
+    stopped("{{ 'x' * 100000000 }}");
+    stopped("{{ [1] * 1000000000 }}");
+    stopped("{{ ([1] * 1000000000) | tojson }}");
+    stopped(
+        "{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s + ns.s %}{% endfor %}{{ ns.s }}",
+    );
+    stopped("{% set ns = namespace(s='xxxxxxxx') %}{% for i in range(60) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}");
+    let long = "x".repeat(1000);
+    let printed = stopped(&format!("{{% for i in range(99999) %}}{long}{{% endfor %}}"));
+    assert!(printed.contains("prints more than"), "{printed}");
+    let source = " ".repeat(limits::TEMPLATE_BYTES + 1);
+    assert!(stopped(&source).contains("bytes of source"));
+}
+
+#[test]
+fn deep_values_end() {
+    let grow = |value: &str| {
+        format!("{{% set ns = namespace(x=[]) %}}{{% for i in range(99999) %}}{{% set ns.x = {value} %}}{{% endfor %}}")
+    };
+    for value in ["[ns.x]", "{'a': ns.x}", "(ns.x,)"] {
+        for print in ["", "{{ ns.x }}", "{{ ns.x | tojson }}", "{{ ns.x == [ns.x] }}"] {
+            stopped(&format!("{}{print}", grow(value)));
+        }
+    }
+}
+
+#[test]
+fn nothing_outside_can_be_reached() {
+    for source in [
+        "{% include 'x' %}",
+        "{% import 'x' as y %}",
+        "{% extends '/etc/passwd' %}",
+        "{{ ''.__class__.__mro__[1].__subclasses__() }}",
+        "{{ open('/etc/passwd').read() }}",
+        "{{ strftime_now('%Y') }}",
+    ] {
+        stopped(source);
+    }
+    let engine = Engine::new("{{ 'clock' if strftime_now is defined else 'no clock' }}").unwrap();
+    assert_eq!(engine.render(&Map::new()).unwrap(), "no clock");
+}
+
+#[test]
+fn json_prints_as_in_python() {
+    let value = json!({"b": [1, 2.0, 1e20, true, null, "é<>&'\"\n"], "a": {}, "c": []});
+    let variables = Map::from_iter([("v".to_owned(), value)]);
+    // Python 3: json.dumps(v, ensure_ascii=False, ...) with the same arguments.
+    let rows = [
+        ("v | tojson", r#"{"b": [1, 2.0, 1e+20, true, null, "é<>&'\"\n"], "a": {}, "c": []}"#),
+        ("v.b | tojson(separators=[',', ':'])", r#"[1,2.0,1e+20,true,null,"é<>&'\"\n"]"#),
+        (
+            "v | tojson(sort_keys=true, ensure_ascii=false)",
+            r#"{"a": {}, "b": [1, 2.0, 1e+20, true, null, "é<>&'\"\n"], "c": []}"#,
+        ),
+        ("{'x': [1, 2]} | tojson(indent=2)", "{\n  \"x\": [\n    1,\n    2\n  ]\n}"),
+    ];
+    for (expression, text) in rows {
+        assert_eq!(Engine::new(&format!("{{{{ {expression} }}}}")).unwrap().render(&variables).unwrap(), text);
+    }
+}
