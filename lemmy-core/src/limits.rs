@@ -104,3 +104,18 @@ pub const SCHEMA_BYTES: usize = 1 << 20;
 pub const SCHEMA_DEPTH: usize = 24;
 /// Largest file of a picture, in bytes. Cameras write about 20 MB at most.
 pub const IMAGE_BYTES: usize = 32 << 20;
+
+/// Longest grammar, schema or regular expression of an answer, in bytes.
+pub const GRAMMAR_BYTES: usize = 256 << 10;
+/// Longest names and schemas of all tools that a call is constrained to, in bytes.
+pub const TOOLS_BYTES: usize = 1 << 20;
+/// Most properties of one object of a JSON schema. Work grows with their square.
+pub const SCHEMA_PROPERTIES: usize = 1024;
+/// Largest bound on lengths of texts and arrays that a JSON schema may set.
+pub const SCHEMA_LENGTH: u64 = 1 << 15;
+/// Longest token that a grammar can ask for, in bytes; a longer one never comes while an answer is constrained.
+pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
+/// Most tokens with one spelling that a grammar knows; real vocabularies have a character and its byte token.
+pub const GRAMMAR_TWINS: usize = 4;
+/// Most nodes of the prefix tree of a vocabulary. Gemma's has half a million.
+pub const GRAMMAR_NODES: usize = 1 << 22;

@@ -1,6 +1,6 @@
 //! From logits to the next token: ordered stages over the candidates, and our own seeded generator.
 //!
-//! Bias and suppression come first; then the stages of [`SamplerParams::order`], each of which narrows or reweighs what
+//! Bias, suppression and the caller's mask come first; then the stages of [`SamplerParams::order`], each of which narrows or reweighs what
 //! the one before it left; then a softmax and one draw. Among equal logits the lower id comes first. The arithmetic is
 //! in f64.
 
@@ -197,7 +197,20 @@ impl Sampler {
     /// [`Error::Numeric`] if a logit is NaN or positive infinity; [`Error::Argument`] if nothing is left to pick from
     /// because every token is suppressed or has a logit of negative infinity.
     pub fn sample(&mut self, logits: &[f32]) -> Result<TokenId> {
-        let candidates = self.candidates(logits)?;
+        self.sample_within(logits, None)
+    }
+
+    /// Like [`sample`](Self::sample), of the allowed tokens alone (`None`: of all): as if every other logit were
+    /// negative infinity.
+    ///
+    /// A suppressed token cannot come even if it is allowed.
+    ///
+    /// # Errors
+    ///
+    /// As `sample`, where a logit that is not allowed counts as damage too. [`Error::Argument`] if every allowed token
+    /// is suppressed or has a logit of negative infinity.
+    pub fn sample_within(&mut self, logits: &[f32], allowed: Option<&TokenMask>) -> Result<TokenId> {
+        let candidates = self.candidates(logits, allowed)?;
         let picked = if self.is_greedy() { candidates.best() } else { candidates.draw(self.rng.unit()) };
         picked.map(|candidate| candidate.id).ok_or_else(nothing_left)
     }
@@ -208,7 +221,16 @@ impl Sampler {
     ///
     /// As `sample`.
     pub fn distribution(&self, logits: &[f32]) -> Result<Vec<(TokenId, f64)>> {
-        let candidates = self.candidates(logits)?;
+        self.distribution_within(logits, None)
+    }
+
+    /// What [`sample_within`](Self::sample_within) would choose from: tokens, best first, with their probabilities.
+    ///
+    /// # Errors
+    ///
+    /// As `sample_within`.
+    pub fn distribution_within(&self, logits: &[f32], allowed: Option<&TokenMask>) -> Result<Vec<(TokenId, f64)>> {
+        let candidates = self.candidates(logits, allowed)?;
         let list = match candidates.best() {
             Some(best) if self.is_greedy() => vec![(best.id, 1.0)],
             _ => candidates.probabilities(),
@@ -238,10 +260,10 @@ impl Sampler {
         self.params.temperature <= 0.0
     }
 
-    fn candidates<'l>(&self, logits: &'l [f32]) -> Result<Candidates<'l>> {
+    fn candidates<'l>(&self, logits: &'l [f32], allowed: Option<&'l TokenMask>) -> Result<Candidates<'l>> {
         check(logits)?;
         let p = &self.params;
-        let mut candidates = Candidates::new(logits, &p.bias, &p.suppress);
+        let mut candidates = Candidates::new(logits, &p.bias, &p.suppress, allowed);
         for stage in &p.order {
             match stage {
                 Stage::Penalties => candidates.penalise(&self.counts, p.penalties()),
@@ -271,6 +293,6 @@ fn check(logits: &[f32]) -> Result<()> {
 }
 
 fn nothing_left() -> Error {
-    let reason = "found no token that may come, expected at least one finite logit that is not suppressed";
+    let reason = "found no token that may come, expected a finite logit that is allowed and not suppressed";
     Error::Argument { name: "logits", reason: reason.into() }
 }

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::field_reassign_with_default)]
 
-use lemmy_core::sampler::LogProbs;
+use lemmy_core::sampler::{LogProbs, TokenMask};
 use lemmy_core::{ErrorKind, Sampler, SamplerParams, Stage, TokenId};
 use proptest::prelude::*;
 
@@ -96,6 +96,32 @@ proptest! {
         }
     }
 
+    /// To forbid a token is to give it a logit of negative infinity.
+    #[test]
+    fn a_mask_equals_logits_of_negative_infinity(
+        logits in logits(), params in params(), said in prop::collection::vec(0u32..1300, 0..40),
+        words in prop::collection::vec(any::<u32>(), 0..50), bias in prop::collection::vec((0u32..1300, -2f32..2.0), 0..20)
+    ) {
+        let mut params = params;
+        params.bias = bias;
+        params.suppress = vec![0, 5, 70];
+        let mut sampler = Sampler::new(&params).unwrap();
+        said.iter().for_each(|&id| sampler.accept(id));
+        let mask = TokenMask::from_words(words);
+        let masked: Vec<f32> = (0..).zip(&logits).map(|(id, &x)| if mask.contains(id) { x } else { f32::NEG_INFINITY }).collect();
+        match sampler.distribution(&masked) {
+            Ok(expected) => {
+                prop_assert_eq!(sampler.distribution_within(&logits, Some(&mask)).unwrap(), expected);
+                let mut twin = sampler.clone();
+                prop_assert_eq!(sampler.sample_within(&logits, Some(&mask)).unwrap(), twin.sample(&masked).unwrap());
+            }
+            Err(error) => {
+                prop_assert_eq!(sampler.distribution_within(&logits, Some(&mask)).unwrap_err().kind(), error.kind());
+                prop_assert_eq!(sampler.sample_within(&logits, Some(&mask)).unwrap_err().kind(), error.kind());
+            }
+        }
+    }
+
     #[test]
     fn same_seed_same_tokens(logits in logits(), params in params()) {
         let (mut a, mut b) = (Sampler::new(&params).unwrap(), Sampler::new(&params).unwrap());
@@ -171,6 +197,22 @@ fn logits_that_are_no_numbers_are_an_error() {
             assert_eq!(sampler.distribution(&logits).unwrap_err().kind(), kind, "{logits:?}");
         }
         assert_eq!(LogProbs::new(&logits).unwrap_err().kind(), kind, "{logits:?}");
+    }
+}
+
+/// Whatever is allowed, a suppressed token does not come.
+#[test]
+fn a_mask_brings_no_suppressed_token_back() {
+    let mut params = SamplerParams::default();
+    params.suppress = vec![1];
+    let mut only = TokenMask::none(3);
+    only.insert(1);
+    for temperature in [0.0, 1.0] {
+        params.temperature = temperature;
+        let mut sampler = Sampler::new(&params).unwrap();
+        let error = sampler.sample_within(&[0.0, 9.0, 1.0], Some(&only)).unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::Argument);
+        assert!(error.to_string().contains("suppressed"), "{error}");
     }
 }
 

@@ -230,7 +230,7 @@ fn callers_from_several_threads_take_turns() {
                         sum.fetch_add(range.sum(), Ordering::Relaxed);
                     })
                     .unwrap();
-                    assert_eq!(sum.into_inner(), (0..n).sum());
+                    assert_eq!(sum.into_inner(), (0..n).sum::<usize>());
                 }
             });
         }

@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 
+use super::TokenMask;
 use crate::TokenId;
 
 /// A token and its logit. The arithmetic of sampling is in f64.
@@ -50,8 +51,13 @@ pub(super) enum Candidates<'l> {
 }
 
 impl<'l> Candidates<'l> {
-    pub(super) fn new(logits: &'l [f32], bias: &[(TokenId, f32)], suppress: &[TokenId]) -> Self {
-        let mut vocabulary = Vocabulary::new(logits);
+    pub(super) fn new(
+        logits: &'l [f32],
+        bias: &[(TokenId, f32)],
+        suppress: &[TokenId],
+        allowed: Option<&'l TokenMask>,
+    ) -> Self {
+        let mut vocabulary = Vocabulary::new(logits, allowed);
         for &(id, bias) in bias {
             vocabulary.change(id, |logit| logit + f64::from(bias));
         }
@@ -184,29 +190,39 @@ fn cut(sorted: &[Candidate], total: f64, enough: impl Fn(f64) -> bool) -> Option
     sorted.get(..=last)
 }
 
-/// The model's logits where they lie, and the few that were changed.
+/// The model's logits where they lie, which of them count, and the few that were changed.
 #[derive(Debug)]
 pub(super) struct Vocabulary<'l> {
     logits: &'l [f32],
+    /// All if there is no mask.
+    allowed: Option<&'l TokenMask>,
     divisor: f64,
+    /// Only tokens that are allowed.
     changed: BTreeMap<TokenId, f64>,
 }
 
 impl<'l> Vocabulary<'l> {
-    pub(super) fn new(logits: &'l [f32]) -> Self {
-        Self { logits, divisor: 1.0, changed: BTreeMap::new() }
+    pub(super) fn new(logits: &'l [f32], allowed: Option<&'l TokenMask>) -> Self {
+        Self { logits, allowed, divisor: 1.0, changed: BTreeMap::new() }
     }
 
     fn change(&mut self, id: TokenId, f: impl FnOnce(f64) -> f64) {
+        if self.allowed.is_some_and(|mask| !mask.contains(id)) {
+            return;
+        }
         if let Some(&logit) = self.logits.get(id as usize) {
             let now = self.changed.entry(id).or_insert(f64::from(logit) / self.divisor);
             *now = f(*now);
         }
     }
 
+    /// What is allowed, by ascending id. A mask that allows little makes it short.
     pub(super) fn iter(&self) -> impl Iterator<Item = Candidate> {
         let mut changed = self.changed.iter().peekable();
-        (0..).zip(self.logits).map(move |(id, &logit)| {
+        let all = (0..).zip(self.logits.iter().copied()).take(if self.allowed.is_some() { 0 } else { usize::MAX });
+        let some = self.allowed.into_iter().flat_map(TokenMask::iter);
+        let some = some.filter_map(|id| Some((id, *self.logits.get(id as usize)?)));
+        all.chain(some).map(move |(id, logit)| {
             let logit = match changed.next_if(|&(&at, _)| at == id) {
                 Some((_, &changed)) => changed,
                 None => f64::from(logit) / self.divisor,
@@ -220,7 +236,8 @@ impl<'l> Vocabulary<'l> {
         let mut list: Vec<Candidate> = Vec::with_capacity(n.saturating_mul(2).min(self.logits.len()));
         // Ids come in order, so whoever only equals the n-th best so far has lost to it.
         let mut floor = f64::NEG_INFINITY;
-        for candidate in self.iter() {
+        // A loop from within: `for` would ask a chain of iterators at each step which of them it is in.
+        self.iter().for_each(|candidate| {
             if candidate.logit > floor {
                 list.push(candidate);
                 if list.len() == n.saturating_mul(2) {
@@ -229,7 +246,7 @@ impl<'l> Vocabulary<'l> {
                     list.truncate(n);
                 }
             }
-        }
+        });
         list.sort_unstable_by(by_rank);
         list.truncate(n);
         list

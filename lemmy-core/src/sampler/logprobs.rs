@@ -44,6 +44,6 @@ impl<'l> LogProbs<'l> {
 
     /// The `n` most probable tokens, best first, with the logarithms of their probabilities.
     pub fn top(&self, n: usize) -> Vec<(TokenId, f64)> {
-        Vocabulary::new(self.logits).best(n).iter().map(|c| (c.id, c.logit - self.log_total)).collect()
+        Vocabulary::new(self.logits, None).best(n).iter().map(|c| (c.id, c.logit - self.log_total)).collect()
     }
 }

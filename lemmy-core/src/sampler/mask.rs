@@ -29,6 +29,16 @@ impl TokenMask {
         self.words.get(id as usize / 32).is_some_and(|word| word >> (id % 32) & 1 == 1)
     }
 
+    /// Whether no token is in it.
+    pub fn is_empty(&self) -> bool {
+        self.words.iter().all(|&word| word == 0)
+    }
+
+    /// The tokens, ascending.
+    pub fn iter(&self) -> impl Iterator<Item = TokenId> {
+        (0..).step_by(32).zip(&self.words).flat_map(|(first, &word)| Bits(word).map(move |bit| first + bit))
+    }
+
     /// Adds a token; ids outside of the vocabulary mean nothing.
     pub fn insert(&mut self, id: TokenId) {
         if let Some(word) = self.words.get_mut(id as usize / 32) {
@@ -41,5 +51,38 @@ impl TokenMask {
         if let Some(word) = self.words.get_mut(id as usize / 32) {
             *word &= !(1 << (id % 32));
         }
+    }
+}
+
+/// Places of the bits that are set, lowest first.
+struct Bits(u32);
+
+impl Iterator for Bits {
+    type Item = u32;
+
+    fn next(&mut self) -> Option<u32> {
+        let lowest = self.0.trailing_zeros();
+        // Takes the lowest bit away; nothing if there is none.
+        self.0 &= self.0.wrapping_sub(1);
+        (lowest < u32::BITS).then_some(lowest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn holds_what_was_put_in() {
+        let mut mask = TokenMask::none(70);
+        assert!(mask.is_empty());
+        let ids = [0, 31, 32, 63, 64, 69];
+        ids.iter().for_each(|&id| mask.insert(id));
+        mask.insert(1000);
+        assert_eq!(mask.iter().collect::<Vec<_>>(), ids);
+        assert!(ids.iter().all(|&id| mask.contains(id)) && !mask.contains(1) && !mask.contains(1000));
+        ids.iter().for_each(|&id| mask.remove(id));
+        assert!(mask.is_empty());
+        assert_eq!(TokenMask::from_words(vec![u32::MAX; 2]).iter().collect::<Vec<_>>(), Vec::from_iter(0..64));
     }
 }

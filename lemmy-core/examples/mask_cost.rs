@@ -1,0 +1,108 @@
+//! What structured output costs with a vocabulary of 262,144 tokens.
+//!
+//! `cargo run --release -p lemmy-core --features grammar --example mask_cost`
+
+use std::time::{Duration, Instant};
+
+use lemmy_core::grammar::{Grammars, Matcher};
+use lemmy_core::{Constraint, Sampler, Special, Tokenizer};
+
+#[path = "../tests/support/vocabulary.rs"]
+mod vocabulary;
+
+fn main() -> lemmy_core::Result<()> {
+    let tokenizer = Tokenizer::from_gguf(&vocabulary::gguf())?;
+    let before = resident();
+    let start = Instant::now();
+    let grammars = Grammars::new(&tokenizer)?;
+    println!("vocabulary: {:?}, {} MiB", start.elapsed(), (resident() - before) >> 20);
+
+    for (name, constraint, text) in cases() {
+        let start = Instant::now();
+        let matcher = grammars.answer(&constraint)?;
+        let first = start.elapsed();
+        walk(name, first, matcher, &tokenizer, &text)?;
+    }
+    Ok(())
+}
+
+fn cases() -> Vec<(&'static str, Constraint, String)> {
+    let order = r#"{"type":"object","properties":{
+        "customer":{"type":"object","properties":{"name":{"type":"string"},"email":{"type":"string","format":"email"},
+            "age":{"type":"integer","minimum":18,"maximum":120}},"required":["name","email"],"additionalProperties":false},
+        "items":{"type":"array","minItems":1,"items":{"type":"object","properties":{"sku":{"type":"string","pattern":"^[A-Z]{3}-[0-9]{4}$"},
+            "title":{"type":"string","maxLength":80},"price":{"type":"number","minimum":0},"tags":{"type":"array","items":{"enum":["new","sale","gift"]}}},
+            "required":["sku","price"],"additionalProperties":false}},
+        "note":{"type":["string","null"]},"status":{"enum":["open","paid","shipped"]}},
+        "required":["customer","items","status"],"additionalProperties":false}"#;
+    let text = r#"{
+  "customer": {"name": "Zoë Müller-Łęcka", "email": "zoe@example.org", "age": 41},
+  "items": [
+    {"sku": "ABC-1234", "title": "A lamp, \"Art Déco\", with a rather long description for one", "price": 129.5, "tags": ["new", "gift"]},
+    {"sku": "XYZ-0001", "price": 3}
+  ],
+  "note": "Please ring twice. The bell is old, the door is green, and the dog 🐕 is friendly enough to be let in.\nThank you!",
+  "status": "paid"
+}"#;
+    let any = r#"{"type":"object"}"#;
+    let regex = r"[A-Z][a-z]+(, [A-Z][a-z]+)* (born|died) in (1[89]|20)[0-9]{2}\. .{20,400}";
+    let sentence = "Ada, Grace, Barbara born in 1906. She wrote one of the first compilers, and the word for a fault in a program \
+                    is told to be hers; the moth is in a museum.";
+    let lark = r#"start: sum
+        sum: product (("+" | "-") product)*
+        product: atom (("*" | "/") atom)*
+        atom: NUMBER | NAME | "(" sum ")"
+        NUMBER: /[0-9]+(\.[0-9]+)?/
+        NAME: /[a-z][a-z0-9_]*/
+        %ignore / {1,4}/"#;
+    let sum = "(alpha + 12.5) * beta_2 - (gamma / (3 + delta)) * 1000 + epsilon * (zeta - 7)";
+    vec![
+        ("JSON schema", Constraint::JsonSchema(order.into()), text.into()),
+        ("any JSON object", Constraint::JsonSchema(any.into()), text.into()),
+        ("regex", Constraint::Regex(regex.into()), sentence.into()),
+        ("Lark", Constraint::Lark(lark.into()), sum.into()),
+    ]
+}
+
+fn walk(name: &str, made: Duration, mut matcher: Matcher, tokenizer: &Tokenizer, text: &str) -> lemmy_core::Result<()> {
+    let logits: Vec<f32> = (0..tokenizer.vocab_size()).map(|id| (id as f32).sin()).collect();
+    let mut sampler = Sampler::greedy();
+    let (mut masks, mut draws, mut steps) = (Vec::new(), Vec::new(), Vec::new());
+    for id in tokenizer.encode(text, Special::Parse) {
+        let start = Instant::now();
+        let mask = matcher.allowed()?;
+        masks.push(start.elapsed());
+        let start = Instant::now();
+        sampler.sample_within(&logits, Some(mask))?;
+        draws.push(start.elapsed());
+        let start = Instant::now();
+        matcher.accept(id)?;
+        steps.push(start.elapsed());
+    }
+    let (masks, draws, steps) = (Spread::of(masks), Spread::of(draws), Spread::of(steps));
+    println!("{name}: made in {made:.1?}; mask {masks}; draw {draws}; accept {steps}");
+    Ok(())
+}
+
+struct Spread(Vec<Duration>);
+
+impl Spread {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort_unstable();
+        Self(times)
+    }
+}
+
+impl std::fmt::Display for Spread {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let at =
+            |share: usize| self.0.get((self.0.len() * share / 100).min(self.0.len() - 1)).copied().unwrap_or_default();
+        write!(f, "{:.1?} median, {:.1?} p99, {:.1?} most of {}", at(50), at(99), at(100), self.0.len())
+    }
+}
+
+/// Bytes of memory in use, where the system tells.
+fn resident() -> usize {
+    let statm = std::fs::read_to_string("/proc/self/statm").unwrap_or_default();
+    statm.split(' ').nth(1).and_then(|pages| pages.parse::<usize>().ok()).unwrap_or(0) * 4096
+}
