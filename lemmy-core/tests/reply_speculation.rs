@@ -53,10 +53,10 @@ fn tokens_are_the_same_with_and_without_guesses() {
     let circling = model(&circles(5.0));
     let real = real();
     let letters: Vec<TokenId> = (0..20).map(|i| (LETTER_A + i % 5) as TokenId).collect();
-    let tokens: Vec<TokenId> = (0..60).map(|i| (i % 9) * 37 + 11).collect();
+    let numbers: Vec<TokenId> = (0..60).map(|i| (i % 9) * 37 + 11).collect();
     let mut penalised = params(0.8);
     (penalised.repeat_penalty, penalised.frequency_penalty, penalised.repeat_last) = (1.1, 0.05, 30);
-    for (model, prompt) in [(&circling, &letters), (&real, &tokens)] {
+    for (model, prompt) in [(&circling, &letters), (&real, &numbers)] {
         for sampler in [params(0.0), params(1.0), penalised.clone()] {
             let options = || GenerateOptions::new().sampler(sampler.clone()).max_tokens(150).logprobs(1);
             let (events, finish, past) = say(model, prompt, 512, options());
@@ -66,7 +66,9 @@ fn tokens_are_the_same_with_and_without_guesses() {
                 assert_eq!(guessed_past, past, "{most} ahead, {sampler:?}");
                 let (usage, plain) = (guessed_finish.usage, finish.usage);
                 assert_eq!((guessed_finish.reason, usage.generated), (finish.reason, plain.generated));
-                assert!(usage.drafted > 0 && usage.accepted <= usage.drafted, "{usage:?}");
+                assert!(usage.accepted <= usage.drafted, "{usage:?}");
+                let is_circling = prompt == &letters;
+                assert!(usage.drafted > 0 || !is_circling, "{usage:?}");
             }
         }
     }

@@ -28,7 +28,7 @@ pub struct Prompt {
 impl Prompt {
     /// A prompt of the caller's own making.
     pub fn new(ids: Vec<TokenId>, start: StartState) -> Self {
-        Self { ids, start, warnings: Vec::new() }
+        Self { ids, images: Vec::new(), start, warnings: Vec::new() }
     }
 }
 

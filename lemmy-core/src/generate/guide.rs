@@ -25,17 +25,17 @@ use crate::sampler::{Sampler, TokenMask};
 /// Follows a reply and says what may come next.
 #[derive(Debug)]
 pub(super) struct Guide {
-    model: Model,
+    vocab: usize,
     controls: Controls,
     stage: Stage,
     /// Follows the answer, if it has to look like something.
     answer: Option<Matcher>,
     choice: Choice,
-    /// Tools that may be called, if calls have to follow a grammar.
-    tools: Option<Vec<Tool>>,
-    /// Follows the call that is being written or the first that comes.
-    call: Option<Matcher>,
     has_tools: bool,
+    /// The beginning of every call, if calls have to follow a grammar.
+    calls: Option<Matcher>,
+    /// Follows the call that is being written.
+    call: Option<Matcher>,
     /// Whether a thought may come before an answer that has to look like something.
     may_think: bool,
     /// Tokens that may be thought, and tokens that were.
@@ -92,22 +92,23 @@ impl Guide {
             Some(constraint) => Some(model.grammars()?.answer(constraint)?),
             None => None,
         };
-        let mut guide = Self {
-            model: model.clone(),
+        let calls = match is_masked {
+            true => Some(model.grammars()?.tool_call(allowed, &controls)?),
+            false => None,
+        };
+        Ok(Self {
+            vocab: model.tokenizer().vocab_size(),
             controls,
             stage: Stage::Start,
             answer,
             choice,
             has_tools: !allowed.is_empty(),
-            tools: is_masked.then(|| allowed.to_vec()),
+            calls,
             call: None,
             may_think: start == StartState::Model && options.thinking.is_wanted(),
             budget: if let Thinking::Budget(tokens) = options.thinking { Some(tokens) } else { None },
             thought: 0,
-        };
-        // What is wrong with a schema is told before anything is read.
-        guide.prepare_call()?;
-        Ok(guide)
+        })
     }
 
     /// The token that has to come, whatever the model wants: a thought that has used up its budget is closed.
@@ -126,14 +127,7 @@ impl Guide {
                 }
                 sampler.sample(logits)
             }
-            Rule::Only(mask) => {
-                for (id, logit) in (0..).zip(logits.iter_mut()) {
-                    if !mask.contains(id) {
-                        *logit = f32::NEG_INFINITY;
-                    }
-                }
-                sampler.sample(logits)
-            }
+            Rule::Only(mask) => sampler.sample_within(logits, Some(&*mask)),
         }
     }
 
@@ -152,7 +146,7 @@ impl Guide {
             }
             (Zone::Text, Zone::Call) => {
                 self.stage = Stage::Called;
-                self.prepare_call()?;
+                self.call = self.calls.clone();
             }
             (Zone::Text, Zone::Text) => {
                 if self.stage == Stage::Start {
@@ -170,7 +164,7 @@ impl Guide {
     }
 
     fn rule(&mut self, zone: Zone) -> Result<Rule<'_>> {
-        let vocab = self.model.tokenizer().vocab_size();
+        let vocab = self.vocab;
         let is_guided = self.answer.is_some() || self.choice == Choice::Must;
         match zone {
             Zone::Call => match &mut self.call {
@@ -214,13 +208,6 @@ impl Guide {
 
     fn is_spent(&self) -> bool {
         self.budget.is_some_and(|budget| self.thought >= budget)
-    }
-
-    fn prepare_call(&mut self) -> Result<()> {
-        if let (Some(tools), None) = (&self.tools, &self.call) {
-            self.call = Some(self.model.grammars()?.tool_call(tools, &self.controls)?);
-        }
-        Ok(())
     }
 }
 

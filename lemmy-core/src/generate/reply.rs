@@ -30,6 +30,15 @@ pub(crate) struct Opening<'p> {
     pub(crate) next_call: u64,
 }
 
+/// What came of the wanted tokens.
+#[derive(Debug)]
+pub(crate) struct Absorbed {
+    /// How many of them turned out right: the session forgets the others.
+    pub(crate) right: usize,
+    /// Whether the reply could go on.
+    pub(crate) result: Result<()>,
+}
+
 /// A reply in the making.
 pub(crate) struct Reply {
     model: Model,
@@ -54,6 +63,8 @@ pub(crate) struct Reply {
     raw: Vec<f32>,
     usage: Usage,
     end: Option<FinishReason>,
+    /// Where it stood when it ended.
+    zone: Zone,
     is_told: bool,
 }
 
@@ -91,6 +102,7 @@ impl Reply {
             raw: Vec::new(),
             usage: Usage { prompt: opening.prompt.len(), cached: opening.cached, ..Usage::default() },
             end: None,
+            zone: Zone::Text,
             is_told: false,
             model: model.clone(),
         })
@@ -126,38 +138,44 @@ impl Reply {
         &self.wanted
     }
 
-    /// Takes the logits of the wanted tokens, one row each (of the prompt's last token: one row). Says how many of the
-    /// wanted tokens turned out right: the session forgets the others.
-    pub(crate) fn absorb(&mut self, rows: &mut [f32]) -> Result<usize> {
-        let wanted = std::mem::take(&mut self.wanted);
+    /// Takes the logits of the wanted tokens, one row each (of the prompt's last token: one row).
+    pub(crate) fn absorb(&mut self, rows: &mut [f32]) -> Absorbed {
         if self.max_tokens == 0 {
             self.finish(FinishReason::Length);
         }
-        let (mut right, mut missed) = (1, false);
+        let wanted = std::mem::take(&mut self.wanted);
+        let mut absorbed = Absorbed { right: 1, result: Ok(()) };
+        let mut missed = false;
         let expected = wanted.iter().skip(1).map(Some).chain(std::iter::once(None));
         for (row, expected) in rows.chunks_exact_mut(self.model.plan().spec.vocab).zip(expected) {
             if self.end.is_some() {
                 break;
             }
-            let id = self.choose(row)?;
+            let id = match self.next(row) {
+                Ok(id) => id,
+                Err(error) => {
+                    absorbed.result = Err(error);
+                    break;
+                }
+            };
             let is_right = expected == Some(&id);
             missed = expected.is_some() && !is_right;
-            self.take(id)?;
-            // Its row is of use only if the reply goes on after it.
+            // The next row is of use only if it follows the token that came, and the reply goes on.
             if !is_right || self.end.is_some() {
                 break;
             }
-            right += 1;
-        }
-        if self.guessed > 0 {
-            self.usage.drafted += self.guessed;
-            self.usage.accepted += right - 1;
-            if let Some(lookup) = &mut self.lookup {
-                lookup.learn(right - 1, missed);
-            }
+            absorbed.right += 1;
         }
         self.wanted = wanted;
-        Ok(right)
+        if self.guessed > 0 {
+            let right = absorbed.right - 1;
+            self.usage.drafted += self.guessed;
+            self.usage.accepted += right;
+            if let Some(lookup) = &mut self.lookup {
+                lookup.learn(right, missed);
+            }
+        }
+        absorbed
     }
 
     /// Time that the last forward pass took, and what came of it.
@@ -192,6 +210,7 @@ impl Reply {
         if self.end.is_some() {
             return;
         }
+        self.zone = self.transcript.zone();
         self.transcript.close(self.newest.is_some_and(|id| self.ends.contains(&id)));
         // What was held back may have completed a stop string.
         let reason = if self.transcript.stopped().is_some() { FinishReason::Stop } else { reason };
@@ -217,9 +236,16 @@ impl Reply {
         self.newest
     }
 
-    /// Where the reply stands.
+    /// Where the reply stood when it ended.
     pub(crate) fn zone(&self) -> Zone {
-        self.transcript.zone()
+        self.zone
+    }
+
+    /// The next token.
+    fn next(&mut self, logits: &mut [f32]) -> Result<TokenId> {
+        let id = self.choose(logits)?;
+        self.take(id)?;
+        Ok(id)
     }
 
     /// Decides on the next token.

@@ -304,7 +304,10 @@ impl Session {
             }
             Source::Here => (Prompt::new(so_far.collect(), self.start), None),
         };
-        let Prompt { ids, start, warnings } = prompt;
+        let Prompt { ids, images, start, warnings } = prompt;
+        if !images.is_empty() {
+            return Err(Error::Unsupported("pictures: this build does not read them".into()));
+        }
         let Some(before_last) = ids.len().checked_sub(1) else { return Err(super::no_tokens()) };
         let most = if thinking.is_some() { before_last } else { ids.len() };
         let same = self.tokens.iter().zip(&ids).take_while(|(a, b)| a == b).count().min(most);

@@ -96,16 +96,16 @@ impl Session {
             running.read += work.len();
             running.reply.read(running.read, running.read + self.pending.len());
         }
-        let taken = if work.rows > 0 { running.reply.absorb(&mut self.logits) } else { Ok(1) };
-        running.reply.took(work.since.elapsed(), work.is_prompt);
-        if work.is_prompt {
-            return taken.map(|_| ());
+        if work.rows == 0 {
+            running.reply.took(work.since.elapsed(), work.is_prompt);
+            return Ok(());
         }
-        // The first of them was said, whatever came of the others.
-        let right = *taken.as_ref().unwrap_or(&1);
-        let wrong = work.len().saturating_sub(right);
-        self.cut(self.tokens.len() - wrong)?;
-        taken.map(|_| ())
+        let absorbed = running.reply.absorb(&mut self.logits);
+        running.reply.took(work.since.elapsed(), work.is_prompt);
+        if !work.is_prompt {
+            self.cut(self.tokens.len() - work.len().saturating_sub(absorbed.right))?;
+        }
+        absorbed.result
     }
 
     /// One forward pass for this session alone.
