@@ -2,6 +2,8 @@
 
 #![forbid(unsafe_code)]
 
+use std::ops::Range;
+
 use half::f16;
 
 use crate::error::{Error, Result};
@@ -115,6 +117,13 @@ impl Positions {
         Self { len: 0, written: 0, capacity: spec.context, rings }
     }
 
+    /// As they were: `len` filled, `written` the highest one ever written and one more. `None` if that cannot be.
+    pub fn restored(spec: &KvSpec, layers: &[LayerSpec], len: usize, written: usize) -> Option<Self> {
+        let positions = Self { len, written, ..Self::new(spec, layers) };
+        let fits = len <= written && written <= spec.context && positions.oldest_rewind() <= len;
+        fits.then_some(positions)
+    }
+
     /// Positions filled.
     pub fn len(&self) -> usize {
         self.len
@@ -128,6 +137,16 @@ impl Positions {
     /// Positions that the session may hold.
     pub fn capacity(&self) -> usize {
         self.capacity
+    }
+
+    /// One past the highest position ever written since the last clear.
+    pub fn written(&self) -> usize {
+        self.written
+    }
+
+    /// The positions that a ring of so many rows still holds.
+    pub fn held(&self, rows: usize) -> Range<usize> {
+        self.written.saturating_sub(rows).min(self.len)..self.len
     }
 
     /// Whether `requested` more fit.
@@ -227,6 +246,20 @@ mod tests {
         assert!(matches!(p.check_room(9_866), Err(Error::ContextFull { used: 135, .. })));
         p.rewind(0).unwrap();
         assert_eq!((p.len(), p.oldest_rewind()), (0, 0));
+    }
+
+    #[test]
+    fn what_is_held_goes_on_where_it_was() {
+        let (spec, layers) = (spec(10_000), [layer(Some(64)), layer(None)]);
+        let mut p = Positions::new(&spec, &layers);
+        p.writing(200);
+        p.advance(200);
+        p.rewind(140).unwrap();
+        assert_eq!((p.held(128), p.held(10_048)), (72..140, 0..140));
+        assert_eq!(Positions::restored(&spec, &layers, 140, 200), Some(p));
+        for (len, written) in [(201, 200), (134, 200), (0, 200), (140, 10_001)] {
+            assert_eq!(Positions::restored(&spec, &layers, len, written), None, "{len} of {written}");
+        }
     }
 
     #[test]

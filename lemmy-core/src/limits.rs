@@ -59,3 +59,8 @@ pub const CONTEXT: u64 = 16 << 20;
 pub const BATCH: usize = 65_536;
 /// Most threads of a pool.
 pub const THREADS: usize = 1024;
+
+/// Longest text of a saved session (all messages together are one), in bytes. Pictures are part of it.
+pub const SESSION_TEXT_BYTES: u64 = 1 << 30;
+/// Most tools of a saved session.
+pub const SESSION_TOOLS: u64 = 100_000;

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod fingerprint;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -47,6 +48,7 @@ struct Inner {
     info: ModelInfo,
     chat_template: ChatTemplate,
     grammars: OnceLock<Grammars>,
+    fingerprint: OnceLock<[u8; 32]>,
     memory_limit: Option<u64>,
 }
 

@@ -203,6 +203,7 @@ impl ModelBuilder {
             info,
             chat_template,
             grammars: OnceLock::new(),
+            fingerprint: OnceLock::new(),
             memory_limit,
         })))
     }

@@ -13,10 +13,10 @@ use crate::threads::CancelToken;
 /// Options for a [`Session`].
 #[derive(Debug, Clone)]
 pub struct SessionBuilder {
-    model: Model,
-    kv: KvSpec,
+    pub(super) model: Model,
+    pub(super) kv: KvSpec,
     cancel: CancelToken,
-    chat: Chat,
+    pub(super) chat: Chat,
 }
 
 impl SessionBuilder {
