@@ -1,22 +1,15 @@
 //! Replies and the session that they belong to: cancel, failure, going on, what is read again.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
-
-#[path = "support/stage.rs"]
-mod stage;
-
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use lemmy_conformance::scripted::Scripted;
 use lemmy_core::chat::{Prompt, StartState};
 use lemmy_core::{
-    CancelToken, Error, Event, FinishReason, GenerateOptions, Model, SamplerParams, Session, Source, ThreadPool,
-    TokenId,
+    CancelToken, Error, Event, FinishReason, GenerateOptions, Model, SamplerParams, Session, Source, TokenId,
 };
 
-use stage::{Actor, joined, model, text};
+use crate::stage::{Actor, joined, model, real, text};
 
 fn options() -> GenerateOptions {
     GenerateOptions::new()
@@ -32,12 +25,6 @@ fn run(session: &mut Session, source: impl Into<Source>, options: GenerateOption
     let events = session.send(source, options).unwrap().map(Result::unwrap).collect();
     let (events, finish) = joined(events);
     (events, finish.reason)
-}
-
-/// The tiny model with its own weights.
-fn real() -> Model {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny/tiny-q4_k_m.gguf");
-    Model::builder(path).threads(ThreadPool::new(2).unwrap()).load().unwrap()
 }
 
 fn prompt(n: u32) -> Vec<TokenId> {
