@@ -94,6 +94,7 @@ impl SessionBuilder {
             unread: None,
             pending: Vec::new(),
             reply: None,
+            warned: Vec::new(),
             kv: self.kv,
             cancel: self.cancel,
             model: self.model,

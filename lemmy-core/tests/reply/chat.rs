@@ -6,7 +6,7 @@ use lemmy_core::{
     ToolOutput,
 };
 
-use crate::stage::{Actor, joined, model, real, text};
+use crate::stage::{Actor, ids, joined, model, real, text};
 
 fn options() -> GenerateOptions {
     GenerateOptions::new()
@@ -54,7 +54,7 @@ fn questions_and_answers_become_the_conversation() {
 fn thoughts_and_calls_are_kept_and_tools_can_answer() {
     let actor = Actor::new(&[
         "@<|channel>",
-        "thought\nhm",
+        "thought\nhm\n",
         "@<channel|>",
         "@<|tool_call>",
         "call:f{a:1}",
@@ -86,6 +86,17 @@ fn thoughts_and_calls_are_kept_and_tools_can_answer() {
 }
 
 #[test]
+fn what_a_person_should_know_of_the_prompt_is_told_once() {
+    let actor = Actor::new(&["fine", "@<turn|>"]);
+    let mut session = actor.session();
+    let warnings = |session: &mut Session| {
+        let (events, _) = joined(session.send("hi", options()).unwrap().map(Result::unwrap).collect());
+        events.into_iter().filter(|event| matches!(event, Event::Warning(text) if text.contains("template"))).count()
+    };
+    assert_eq!([warnings(&mut session), warnings(&mut session)], [1, 0]);
+}
+
+#[test]
 fn a_dropped_thought_is_read_again_from_there_only() {
     let actor = Actor::new(&["@<|channel>", "thought\nhm hm hm", "@<channel|>", "fine", "@<turn|>"]);
     let mut session = actor.session();
@@ -93,8 +104,8 @@ fn a_dropped_thought_is_read_again_from_there_only() {
     while session.step().unwrap().is_some() {}
     let second = session.begin("And now?", options().thinking(Thinking::On)).unwrap();
     assert_eq!(second.reused, first.prefilled, "all up to where the thought began");
-    // fine<turn|>\n<|turn>user\nAnd now?<turn|>\n<|turn>model\n
-    assert_eq!(second.prefilled, 4 + 2 + 1 + 5 + 8 + 2 + 1 + 6 - 1);
+    let rest = ["fine", "@<turn|>", "\n", "@<|turn>", "user\nAnd now?", "@<turn|>", "\n", "@<|turn>", "model\n"];
+    assert_eq!(second.prefilled, ids(&actor.model, &rest).len());
 }
 
 #[test]
@@ -135,7 +146,7 @@ fn a_reply_after_sync_reads_one_token() {
     assert_eq!(actor.backend.evaluated(), prefilled);
     assert_eq!(session.generate(options()).unwrap().text().unwrap(), "fine");
     // The last token for its logits, and all that was said but the end.
-    assert_eq!(actor.backend.evaluated(), prefilled + 1 + 4);
+    assert_eq!(actor.backend.evaluated(), prefilled + 1 + ids(&actor.model, &["fine"]).len());
 }
 
 #[test]

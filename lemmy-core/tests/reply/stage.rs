@@ -105,6 +105,8 @@ pub(crate) struct Actor {
 #[derive(Default)]
 struct Lines {
     said: Vec<TokenId>,
+    /// The prompt of three tokens.
+    plain: Vec<TokenId>,
     /// What stands between a turn's mark and the reply: the role, and a thought or none.
     openings: Vec<Vec<TokenId>>,
     turn_open: TokenId,
@@ -114,8 +116,11 @@ struct Lines {
 impl Lines {
     /// Where the reply begins.
     fn beginning(&self, tokens: &[TokenId]) -> usize {
-        let Some(mark) = tokens.iter().rposition(|&id| id == self.turn_open || id == self.response_close) else {
+        if tokens.starts_with(&self.plain) {
             return Actor::PROMPT;
+        }
+        let Some(mark) = tokens.iter().rposition(|&id| id == self.turn_open || id == self.response_close) else {
+            return tokens.len();
         };
         let after = &tokens[mark + 1..];
         let opening = self.openings.iter().filter(|opening| after.starts_with(opening)).map(Vec::len).max();
@@ -140,6 +145,7 @@ impl Actor {
         let openings = [&["model\n"][..], &["model\n", "@<|channel>", "thought\n", "@<channel|>"]];
         {
             let mut lines = actor.lines.lock().unwrap();
+            lines.plain = actor.prompt(StartState::Answer).ids;
             lines.openings = openings.map(|opening| ids(&actor.model, opening)).into();
             lines.openings.push(ids(&actor.model, &["@<|channel>", "thought\n"]));
             [lines.turn_open, lines.response_close] =
