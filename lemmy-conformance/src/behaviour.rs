@@ -21,27 +21,37 @@ type Outcome = Result<(), String>;
 type EngineCheck = fn(&Subject<'_>) -> Outcome;
 type BackendCheck = fn(&dyn Backend) -> Outcome;
 
-/// Runs all behaviour checks; each on float weights with an f32 cache and on quantised weights with an f16 cache.
+/// Checks of everything else.
+const CHECKS: [(&str, EngineCheck); 6] = [
+    ("token by token or in batches", token_by_token),
+    ("logits of the last rows, or none", some_logits),
+    ("two sessions in one batch", two_sessions),
+    ("cancel at every step", cancel),
+    ("tokens outside of the vocabulary", bad_tokens),
+    ("a soft block beside another session", soft_beside_tokens),
+];
+/// Checks of what a cache must do.
+const CACHE_CHECKS: [(&str, EngineCheck); 5] = [
+    ("a batch may be cut anywhere", cut_anywhere),
+    ("fork", fork),
+    ("rewind", rewind),
+    ("rows written out and read back", export),
+    ("rows that cannot be written out or read back", export_errors),
+];
+
+/// Runs all behaviour checks on float weights with an f32 cache and on quantised weights with an f16 cache; those of the
+/// cache with one of 8 bits as well.
 pub fn judge(backend: &dyn Backend, report: &mut Report) {
-    let checks: [(&str, EngineCheck); 9] = [
-        ("a batch may be cut anywhere", cut_anywhere),
-        ("token by token or in batches", token_by_token),
-        ("logits of the last rows, or none", some_logits),
-        ("two sessions in one batch", two_sessions),
-        ("fork", fork),
-        ("rewind", rewind),
-        ("cancel at every step", cancel),
-        ("tokens outside of the vocabulary", bad_tokens),
-        ("a soft block beside another session", soft_beside_tokens),
-    ];
-    for (dtype, kv_type) in [(DType::BF16, KvType::F32), (DType::Q4_K, KvType::F16)] {
+    for (dtype, kv_type) in [(DType::BF16, KvType::F32), (DType::Q4_K, KvType::F16), (DType::BF16, KvType::Q8_0)] {
         let model = TinyModel::moe(7, dtype);
         match compile(backend, &model.plan, &model.weights) {
             Err(e) => report.add(format!("compile, {dtype}"), Err(e.to_string())),
             Ok(engine) => {
                 let subject = Subject { engine: engine.as_ref(), plan: &model.plan, kv_type };
-                for (name, check) in checks {
-                    report.add(format!("{name}, {dtype}"), check(&subject).map(|()| "exact".into()));
+                let others = if kv_type == KvType::Q8_0 { &[][..] } else { &CHECKS };
+                for (name, check) in CACHE_CHECKS.iter().chain(others) {
+                    let name = format!("{name}, {dtype}, {kv_type:?} cache");
+                    report.add(name, check(&subject).map(|()| "exact".into()));
                 }
             }
         }
@@ -222,6 +232,46 @@ fn rewind(s: &Subject<'_>) -> Outcome {
     let again = runner.pass(&other).map_err(text)?;
     let straight = s.after(&ids[..to])?.pass(&other).map_err(text)?;
     same("after rewinding", &straight, &again)
+}
+
+/// After the ring went round: what its layers hold goes into a cache with larger rings, which then goes on as the first.
+fn export(s: &Subject<'_>) -> Outcome {
+    let (ids, next) = (s.tokens(13, 150), s.tokens(14, BATCH));
+    let mut original = s.after(&ids)?;
+    let larger = KvSpec { rewind: 100, ..kv_spec(s.kv_type) };
+    let mut copy = s.runner()?;
+    copy.kv = s.engine.new_kv(&larger).map_err(text)?;
+    copy.pos = ids.len();
+    for (l, layer) in s.plan.spec.layers.iter().enumerate() {
+        let held = ids.len().saturating_sub(kv_spec(s.kv_type).rows(layer))..ids.len();
+        let mut bytes = Vec::new();
+        original.kv.export(l, held.clone(), &mut bytes).map_err(|e| e.to_string())?;
+        let mut rest = &bytes[..];
+        copy.kv.import(l, held, &mut rest).map_err(|e| e.to_string())?;
+        if !rest.is_empty() {
+            return Err(format!("layer {l}: {} bytes of {} were not read", rest.len(), bytes.len()));
+        }
+    }
+    same("after reading back", &original.pass(&next).map_err(text)?, &copy.pass(&next).map_err(text)?)
+}
+
+/// Layers and positions that are not there, and too few bytes.
+fn export_errors(s: &Subject<'_>) -> Outcome {
+    let mut runner = s.after(&s.tokens(15, 40))?;
+    let (layers, sink) = (s.plan.spec.layers.len(), &mut Vec::new());
+    for (layer, positions) in [(layers, 0..1), (0, 0..1000), (0, 0..400)] {
+        if runner.kv.export(layer, positions.clone(), sink).is_ok() {
+            return Err(format!("layer {layer}, positions {positions:?} were written"));
+        }
+        if runner.kv.import(layer, positions.clone(), &mut std::io::empty()).is_ok() {
+            return Err(format!("layer {layer}, positions {positions:?} were read"));
+        }
+    }
+    runner.kv.export(0, 0..40, sink).map_err(|e| e.to_string())?;
+    match runner.kv.import(0, 0..40, &mut &sink[..sink.len() - 1]) {
+        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(()),
+        other => Err(format!("a byte too few: {other:?}")),
+    }
 }
 
 /// Cancelled while each output is shown, the pass ends with `Cancelled` (or is complete, at the end), and what came

@@ -30,7 +30,7 @@ pub fn judge(backend: &dyn Backend) -> Report {
         report.add(format!("taps, {dtype}"), outcome);
     }
     // 150 tokens go round a ring of 128 rows; one token is the shortest prompt.
-    for (kv_type, n) in [(KvType::F16, 150), (KvType::F32, 150), (KvType::F16, 1)] {
+    for (kv_type, n) in [(KvType::F16, 150), (KvType::F32, 150), (KvType::Q8_0, 150), (KvType::F16, 1)] {
         let model = TinyModel::moe(SEED, DType::BF16);
         let outcome = taps_of_tokens(backend, &model, n, kv_type);
         report.add(format!("taps, BF16, {kv_type:?} cache, {n} tokens"), outcome);

@@ -2,7 +2,8 @@
 //! what a test wants, on any vocabulary.
 
 use std::any::Any;
-use std::ops::ControlFlow;
+use std::io::{self, Read, Write};
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lemmy_core::backend::{Backend, BackendMemory, Engine, Input, KvStore, Scratch, SeqSlice};
@@ -146,6 +147,26 @@ impl KvStore for Past {
 
     fn fork(&self) -> Result<Box<dyn KvStore>> {
         Ok(Box::new(Self { tokens: self.tokens.clone(), context: self.context }))
+    }
+
+    fn layout(&self) -> &'static str {
+        "scripted"
+    }
+
+    /// Every layer has the tokens for its rows.
+    fn export(&self, _layer: usize, positions: Range<usize>, to: &mut dyn Write) -> io::Result<()> {
+        let tokens = self.tokens.get(positions).ok_or(io::ErrorKind::InvalidInput)?;
+        tokens.iter().try_for_each(|id| to.write_all(&id.to_le_bytes()))
+    }
+
+    fn import(&mut self, _layer: usize, positions: Range<usize>, from: &mut dyn Read) -> io::Result<()> {
+        self.tokens.truncate(positions.start);
+        for _ in positions {
+            let mut id = [0; size_of::<TokenId>()];
+            from.read_exact(&mut id)?;
+            self.tokens.push(TokenId::from_le_bytes(id));
+        }
+        Ok(())
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

@@ -24,6 +24,9 @@ pub const EXACT: Tolerance = Tolerance { name: "exact", limit: 0.0 };
 pub const F32: Tolerance = Tolerance { name: "f32", limit: 2e-5 };
 /// Keys and values rounded to f16 (2^-11), where scores are a few units.
 pub const F16_KV: Tolerance = Tolerance { name: "f16 KV", limit: 2e-3 };
+/// Keys and values rounded to 8 bits, one scale per 32 numbers, whose greatest lies at two to three times their rms: 0.6 %
+/// of a value, and as much of a score of a few units.
+pub const Q8_KV: Tolerance = Tolerance { name: "q8_0 KV", limit: 2e-2 };
 /// One product with activations rounded to 8 bits, one scale per 32 numbers: half a step of 1/127 of the greatest of
 /// them, which lies at two to three times their rms.
 pub const INT8_32: Tolerance = Tolerance { name: "8-bit activations by 32", limit: 1.5e-2 };
@@ -44,7 +47,11 @@ pub fn of_tap(id: TapId, plan: &Plan, weights: &dyn WeightSource, kv_type: KvTyp
         "attn_heads" => {
             let layer = id.layer.and_then(|l| plan.spec.layers.get(usize::from(l)));
             let own_values = layer.is_some_and(|layer| layer.values != ValueSource::SharedWithKey);
-            let cache = if kv_type == KvType::F32 { F32 } else { F16_KV };
+            let cache = match kv_type {
+                KvType::F32 => F32,
+                KvType::F16 => F16_KV,
+                _ => Q8_KV,
+            };
             let values = if own_values { product(Role::AttnV) } else { F32 };
             if values.limit > cache.limit { values } else { cache }
         }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use half::f16;
 use lemmy_core::ThreadPool;
 use lemmy_core::backend::cpu::kernels::vector::{self, AttentionJob, KvRows, VectorKernels, VectorScratch};
+use lemmy_core::quant::blocks::BlockQ8_0;
 
 /// Name, queries per token, tokens, keys, numbers in a key row, a value row and a query.
 type Shape = (&'static str, usize, usize, usize, usize, usize, usize);
@@ -43,7 +44,7 @@ fn main() {
 fn attention(kernels: &dyn VectorKernels, shape: Shape) {
     attention_of(kernels, 1, "cached", shape);
     // As many caches as it takes that decode reads from memory, as it does in a model of many layers.
-    let bytes = 2 * shape.3 * (shape.4 + shape.5);
+    let bytes = shape.3 * (shape.4 + shape.5);
     if shape.2 == 1 {
         attention_of(kernels, (64 << 20) / bytes, "from memory", shape);
     }
@@ -51,29 +52,44 @@ fn attention(kernels: &dyn VectorKernels, shape: Shape) {
 
 fn attention_of(kernels: &dyn VectorKernels, caches: usize, place: &str, shape: Shape) {
     let (name, heads, tokens, keys, key_dim, value_dim, query_dim) = shape;
-    let row = |n: usize| (0..n).map(|i| f16::from_f32((i % 61) as f32 / 61.0 - 0.5)).collect::<Vec<_>>();
+    let row = |n: usize| (0..n).map(|i| (i % 61) as f32 / 61.0 - 0.5).collect::<Vec<_>>();
     let (k, v) = (row(caches * keys * key_dim), row(caches * keys * value_dim));
+    let halves = [&k, &v].map(|x| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>());
+    let blocks = [&k, &v].map(|x| {
+        let mut blocks = vec![BlockQ8_0 { d: 0.into(), qs: [0; 32] }; x.len() / 32];
+        kernels.store_q8_0(x, &mut blocks);
+        blocks
+    });
     let queries: Vec<f32> = (0..heads * tokens * query_dim).map(|i| (i % 53) as f32 / 53.0 - 0.5).collect();
     let spans: Vec<_> = (0..heads * tokens).map(|i| 0..keys - tokens + 1 + i / heads).collect();
     let mut out = vec![0.0; heads * tokens * value_dim];
     let mut scratch = VectorScratch::default();
-    let mut cache = 0;
-    let time = time(|| {
-        let kv = KvRows::F16(
-            &k[cache * keys * key_dim..][..keys * key_dim],
-            &v[cache * keys * value_dim..][..keys * value_dim],
+    let mut rate = |kind: &str, rows: &[KvRows<'_>]| {
+        let mut next = rows.iter().cycle();
+        let time = time(|| {
+            let kv = *next.next().unwrap();
+            let job = AttentionJob { rows: keys, kv, key_dim, value_dim, query_dim, queries: &queries, spans: &spans };
+            kernels.attention(black_box(&job), &mut out, &mut scratch);
+        });
+        let macs = (heads * tokens * keys * (query_dim + value_dim)) as f64;
+        println!(
+            "  {name:16} {:3} queries x {keys:5} keys, {kind:4}, {place:11}: {:6.2} GMAC/s, {:.3} us per key",
+            heads * tokens,
+            macs / time / 1e9,
+            time * 1e6 / keys as f64
         );
-        cache = (cache + 1) % caches;
-        let job = AttentionJob { rows: keys, kv, key_dim, value_dim, query_dim, queries: &queries, spans: &spans };
-        kernels.attention(black_box(&job), &mut out, &mut scratch);
-    });
-    let macs = (heads * tokens * keys * (query_dim + value_dim)) as f64;
-    println!(
-        "  {name:16} {:3} queries x {keys:5} keys, {place:11}: {:6.2} GMAC/s, {:.3} us per key",
-        heads * tokens,
-        macs / time / 1e9,
-        time * 1e6 / keys as f64
-    );
+    };
+    let ([k, v], widths) = (&halves, [key_dim, value_dim].map(|dim| keys * dim));
+    let rows = |i| KvRows::F16(part(k, i, widths[0]), part(v, i, widths[1]));
+    rate("f16", &(0..caches).map(rows).collect::<Vec<_>>());
+    let ([k, v], widths) = (&blocks, widths.map(|width| width / 32));
+    let rows = |i| KvRows::Q8_0(part(k, i, widths[0]), part(v, i, widths[1]));
+    rate("q8_0", &(0..caches).map(rows).collect::<Vec<_>>());
+}
+
+/// Piece `i` of pieces of `len`.
+fn part<T>(whole: &[T], i: usize, len: usize) -> &[T] {
+    &whole[i * len..][..len]
 }
 
 fn elementwise(kernels: &dyn VectorKernels) {
@@ -81,6 +97,7 @@ fn elementwise(kernels: &dyn VectorKernels) {
     let x: Vec<f32> = (0..N).map(|i| (i % 97) as f32 / 12.0 - 4.0).collect();
     let mut y = x.clone();
     let mut half = vec![f16::ZERO; N];
+    let mut blocks = vec![BlockQ8_0 { d: 0.into(), qs: [0; 32] }; N / 32];
     let print = |name: &str, time: f64| println!("  {name:10} {:.3} ns per number", time * 1e9 / N as f64);
     print("norm", time(|| kernels.norm(black_box(&x), Some(&x), 1e-6, &mut y)));
     print(
@@ -95,6 +112,7 @@ fn elementwise(kernels: &dyn VectorKernels) {
     print("add_scaled", time(|| kernels.add_scaled(black_box(&mut y), &x, 0.0)));
     print("rope", time(|| kernels.rope(black_box(&mut y), &x[..N / 2], &x[..N / 2])));
     print("store_f16", time(|| kernels.store_f16(black_box(&x), &mut half)));
+    print("store_q8_0", time(|| kernels.store_q8_0(black_box(&x), &mut blocks)));
 }
 
 fn pool() {

@@ -1,7 +1,8 @@
 //! The seam: a [`Plan`] and its weights go in, an [`Engine`] comes out that runs the forward pass.
 
 use std::any::Any;
-use std::ops::ControlFlow;
+use std::io::{self, Read, Write};
+use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use crate::TokenId;
@@ -69,6 +70,14 @@ pub trait KvStore: Send {
     fn bytes(&self) -> u64;
     /// A copy.
     fn fork(&self) -> Result<Box<dyn KvStore>>;
+    /// Name of the form in which [`export`](Self::export) writes; a store takes back only its own.
+    fn layout(&self) -> &'static str;
+    /// Writes a layer's rows of these positions, so many bytes for each. The positions are filled and, on a layer with a
+    /// window, not yet overwritten by later ones.
+    fn export(&self, layer: usize, positions: Range<usize>, to: &mut dyn Write) -> io::Result<()>;
+    /// Reads what [`export`](Self::export) has written for the same layer and positions, from a store of the same
+    /// number type; the sizes of the rings may differ.
+    fn import(&mut self, layer: usize, positions: Range<usize>, from: &mut dyn Read) -> io::Result<()>;
     /// For the engine that made it.
     fn as_any_mut(&mut self) -> &mut dyn Any;
 }

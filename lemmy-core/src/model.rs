@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 mod builder;
+mod fingerprint;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -13,7 +14,7 @@ use crate::chat::ChatTemplate;
 use crate::error::{Error, Result};
 use crate::gguf::{FileBytes, Gguf};
 use crate::grammar::Grammars;
-use crate::kv::KvSpec;
+use crate::kv::{KvSpec, KvType};
 use crate::plan::{Plan, Weights};
 use crate::quant::DType;
 use crate::sampler::SamplerParams;
@@ -47,6 +48,7 @@ struct Inner {
     info: ModelInfo,
     chat_template: ChatTemplate,
     grammars: OnceLock<Grammars>,
+    fingerprint: OnceLock<[u8; 32]>,
     memory_limit: Option<u64>,
 }
 
@@ -154,9 +156,15 @@ impl Model {
         Ok(self.0.grammars.get_or_init(|| made))
     }
 
-    /// Memory that this model and a session of that context take.
+    /// Memory that this model and a session of that context take; a cache of 16-bit floats, all else as usual.
     pub fn estimate(&self, context: usize) -> Result<MemoryEstimate> {
-        self.estimate_for(&KvSpec::with_context(context))
+        self.estimate_with(context, KvType::default())
+    }
+
+    /// As [`estimate`](Self::estimate), for a cache of another type. A session's own options:
+    /// [`SessionBuilder::estimate`](crate::SessionBuilder::estimate).
+    pub fn estimate_with(&self, context: usize, kv_type: KvType) -> Result<MemoryEstimate> {
+        self.estimate_for(&KvSpec { kv_type, ..KvSpec::with_context(context) })
     }
 
     pub(crate) fn estimate_for(&self, kv: &KvSpec) -> Result<MemoryEstimate> {

@@ -8,7 +8,10 @@ use half::f16;
 use lemmy_core::backend::cpu::kernels::vector::{
     AttentionJob, KvRows, VectorKernels, VectorScratch, all, detect, scalar,
 };
+use lemmy_core::quant::blocks::BlockQ8_0;
+use lemmy_core::quant::{DType, dequantize};
 use proptest::prelude::*;
+use zerocopy::IntoBytes;
 
 /// A seeded stream of numbers from -1 to 1.
 struct Numbers(u64);
@@ -219,9 +222,14 @@ impl Case {
     fn run(&self, kernels: &dyn VectorKernels, f16_cache: bool, scratch: &mut VectorScratch) -> Vec<f32> {
         let half = |x: &[f32]| x.iter().map(|&x| f16::from_f32(x)).collect::<Vec<_>>();
         let (keys, values) = (half(&self.keys), half(&self.values));
+        let kv = if f16_cache { KvRows::F16(&keys, &values) } else { KvRows::F32(&self.keys, &self.values) };
+        self.run_rows(kernels, kv, scratch)
+    }
+
+    fn run_rows(&self, kernels: &dyn VectorKernels, kv: KvRows<'_>, scratch: &mut VectorScratch) -> Vec<f32> {
         let job = AttentionJob {
             rows: self.rows,
-            kv: if f16_cache { KvRows::F16(&keys, &values) } else { KvRows::F32(&self.keys, &self.values) },
+            kv,
             key_dim: self.key_dim,
             value_dim: self.value_dim,
             query_dim: self.query_dim,
@@ -279,6 +287,72 @@ impl Case {
         for query in 0..self.spans.len() {
             let alone = self.only(query).run(&*detect(), true, &mut scratch);
             assert_eq!(bits(&alone), bits(&oracle[query * self.value_dim..][..self.value_dim]), "query {query} alone");
+        }
+        if self.key_dim.is_multiple_of(32) && self.value_dim.is_multiple_of(32) {
+            self.check_blocks(&mut scratch);
+        }
+    }
+
+    /// A cache of 8-bit blocks gives the bits of an f32 cache that holds what the blocks stand for.
+    fn check_blocks(&self, scratch: &mut VectorScratch) {
+        let (keys, values) = (blocks(&*scalar(), &self.keys), blocks(&*scalar(), &self.values));
+        let same_numbers = Self { keys: numbers(&keys), values: numbers(&values), ..self.clone() };
+        let oracle = same_numbers.run(&*scalar(), false, scratch);
+        for kernels in all() {
+            let found = self.run_rows(&*kernels, KvRows::Q8_0(&keys, &values), scratch);
+            assert_eq!(bits(&found), bits(&oracle), "{}, q8_0", kernels.name());
+        }
+    }
+}
+
+fn blocks(kernels: &dyn VectorKernels, numbers: &[f32]) -> Vec<BlockQ8_0> {
+    let mut blocks = vec![BlockQ8_0 { d: 0.into(), qs: [0; 32] }; numbers.len() / 32];
+    kernels.store_q8_0(numbers, &mut blocks);
+    blocks
+}
+
+/// What blocks stand for, by the definition of the format.
+fn numbers(blocks: &[BlockQ8_0]) -> Vec<f32> {
+    let mut numbers = vec![0.0; blocks.len() * 32];
+    dequantize(DType::Q8_0, blocks.as_bytes(), &mut numbers).unwrap();
+    numbers
+}
+
+#[test]
+fn eight_bit_blocks_are_within_half_a_step_and_the_same_on_every_set() {
+    for scale in [1e-9, 1e-7, 1e-5, 1e-3, 1.0, 4000.0] {
+        let x = Numbers(7).take(32 * 64, scale);
+        let oracle = blocks(&*scalar(), &x);
+        for (x, (block, back)) in x.chunks(32).zip(oracle.iter().zip(numbers(&oracle).chunks(32))) {
+            let step = x.iter().fold(0.0f32, |m, x| m.max(x.abs())) / 127.0;
+            // The scale is rounded to a half, which below 2^-14 has steps of 2^-24.
+            let d = f16::from_bits(block.d.get()).to_f32();
+            assert!((d - step).abs() <= (step * 2f32.powi(-11)).max(2f32.powi(-25)), "{d} for {step}");
+            if step > 1e-6 {
+                assert!(x.iter().zip(back).all(|(x, y)| (x - y).abs() <= 0.52 * step), "scale {scale}");
+            }
+        }
+        for kernels in all() {
+            assert_eq!(blocks(&*kernels, &x).as_bytes(), oracle.as_bytes(), "{}", kernels.name());
+        }
+    }
+    let zero = blocks(&*detect(), &[0.0, -0.0].repeat(16));
+    assert_eq!(numbers(&zero), [0.0; 32]);
+}
+
+#[test]
+fn a_block_with_a_number_that_is_not_finite_is_not_finite() {
+    for poison in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e9] {
+        for at in [0, 15, 16, 31] {
+            let mut x = vec![0.5; 96];
+            x[32 + at] = poison;
+            let oracle = blocks(&*scalar(), &x);
+            let back = numbers(&oracle);
+            assert!(back[32..64].iter().all(|x| !x.is_finite()), "{poison}");
+            assert!(back[..32].iter().chain(&back[64..]).all(|x| (x - 0.5).abs() < 1e-3), "{poison}");
+            for kernels in all() {
+                assert_eq!(blocks(&*kernels, &x).as_bytes(), oracle.as_bytes(), "{}", kernels.name());
+            }
         }
     }
 }

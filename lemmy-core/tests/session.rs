@@ -90,7 +90,7 @@ fn rewinding_and_forking_give_the_same_future() {
 fn a_rewind_past_the_window_is_refused_unless_slack_was_asked_for() {
     let model = builder(2).load().unwrap();
     let ids = prompt(300);
-    let mut plain = model.session().context(1000).batch(32).build().unwrap();
+    let mut plain = model.session().context(1000).batch(32).rewind_window(0).build().unwrap();
     plain.prefill(&ids, &mut |_, _| {}).unwrap();
     assert!(matches!(plain.rewind(100), Err(Error::RewindTooFar { to: 100, .. })));
     plain.rewind(290).unwrap();
@@ -178,18 +178,18 @@ fn the_estimate_grows_with_the_context_however_absurd() {
 
 #[test]
 fn the_estimate_is_what_is_then_used() {
-    for (file, kv_type) in
-        ["q4_k_m", "q5_k_m", "q6_k", "q8_0", "bf16"].into_iter().zip([KvType::F16, KvType::F32].into_iter().cycle())
-    {
+    let types = [KvType::F16, KvType::F32, KvType::Q8_0].into_iter().cycle();
+    for (file, kv_type) in ["q4_k_m", "q5_k_m", "q6_k", "q8_0", "bf16"].into_iter().zip(types) {
         let path = tiny().with_file_name(format!("tiny-{file}.gguf"));
         let builder = Model::builder(path).threads(ThreadPool::new(2).unwrap());
-        let estimate = builder.estimate(2000).unwrap();
+        let estimate = builder.estimate_with(2000, kv_type).unwrap();
         let model = builder.load().unwrap();
-        assert_eq!(model.estimate(2000).unwrap(), estimate);
-        let mut s = model.session().context(2000).kv_type(kv_type).build().unwrap();
+        assert_eq!(model.estimate_with(2000, kv_type).unwrap(), estimate);
+        let options = model.session().context(2000).kv_type(kv_type);
+        assert_eq!(options.estimate().unwrap(), estimate);
+        let mut s = options.build().unwrap();
         s.forward(&prompt(600)).unwrap();
-        let kv = if kv_type == KvType::F32 { 2 * estimate.kv_per_session } else { estimate.kv_per_session };
-        let (expected, used) = ((kv + estimate.scratch) as f64, s.memory() as f64);
+        let (expected, used) = ((estimate.kv_per_session + estimate.scratch) as f64, s.memory() as f64);
         assert!((used / expected - 1.0).abs() < 0.02, "{file}, {kv_type:?}: estimated {expected}, used {used}");
     }
 }

@@ -73,7 +73,7 @@ impl Array {
     }
 
     /// The bytes of the elements as they stand in a file.
-    pub(super) fn as_bytes(&self) -> &[u8] {
+    pub(crate) fn as_bytes(&self) -> &[u8] {
         self.bytes.as_slice()
     }
 

@@ -13,7 +13,7 @@ use crate::backend::cpu::CpuBackend;
 use crate::chat::ChatTemplate;
 use crate::error::{Error, GgufError, Result};
 use crate::gguf::{FileBytes, Gguf, LoadMode};
-use crate::kv::KvSpec;
+use crate::kv::{KvSpec, KvType};
 use crate::plan::{Plan, Spec, Weights};
 use crate::sampler::SamplerParams;
 use crate::threads::{CancelToken, ThreadPool};
@@ -141,12 +141,18 @@ impl ModelBuilder {
         self
     }
 
-    /// Memory that the model and a session of that context will take. Reads headers only.
+    /// Memory that the model and a session of that context will take; a cache of 16-bit floats, all else as usual. Reads
+    /// headers only.
     pub fn estimate(&self, context: usize) -> Result<MemoryEstimate> {
+        self.estimate_with(context, KvType::default())
+    }
+
+    /// As [`estimate`](Self::estimate), for a cache of another type.
+    pub fn estimate_with(&self, context: usize, kv_type: KvType) -> Result<MemoryEstimate> {
         let gguf = open(&self.source, LoadMode::Mmap, &self.cancel, &mut |_, _| ControlFlow::Continue(()))?;
         let plan = Plan::new(Spec::from_gguf(&gguf)?);
         let weights = Weights::new(&gguf, &plan)?;
-        let kv = KvSpec::with_context(context);
+        let kv = KvSpec { kv_type, ..KvSpec::with_context(context) };
         match &self.backend {
             Some(backend) => MemoryEstimate::new(&gguf, &plan, &weights, &**backend, &kv),
             // One thread is enough to count.
@@ -197,6 +203,7 @@ impl ModelBuilder {
             info,
             chat_template,
             grammars: OnceLock::new(),
+            fingerprint: OnceLock::new(),
             memory_limit,
         })))
     }

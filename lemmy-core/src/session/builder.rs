@@ -7,16 +7,16 @@ use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
 use crate::kv::{KvSpec, KvType, Positions};
 use crate::limits;
-use crate::model::Model;
+use crate::model::{MemoryEstimate, Model};
 use crate::threads::CancelToken;
 
 /// Options for a [`Session`].
 #[derive(Debug, Clone)]
 pub struct SessionBuilder {
-    model: Model,
-    kv: KvSpec,
+    pub(super) model: Model,
+    pub(super) kv: KvSpec,
     cancel: CancelToken,
-    chat: Chat,
+    pub(super) chat: Chat,
 }
 
 impl SessionBuilder {
@@ -47,7 +47,8 @@ impl SessionBuilder {
         self
     }
 
-    /// Tokens that can be taken back although sliding layers keep only their window; 0 when left out.
+    /// Tokens that can be taken back although sliding layers keep only their window, whatever happens; 384 when left
+    /// out. After calls that succeed it is this and a batch more.
     pub fn rewind_window(mut self, tokens: usize) -> Self {
         self.kv.rewind = tokens;
         self
@@ -71,22 +72,25 @@ impl SessionBuilder {
         self
     }
 
+    /// Memory that the model and the session will take.
+    pub fn estimate(&self) -> Result<MemoryEstimate> {
+        self.model.estimate_for(&self.spec()?)
+    }
+
     /// Makes the session.
-    pub fn build(mut self) -> Result<Session> {
-        let (context, batch) = (limits::CONTEXT as usize, limits::BATCH);
-        for (name, value, most) in [("context", self.kv.context, context), ("batch", self.kv.batch, batch)] {
-            if !(1..=most).contains(&value) {
-                return Err(Error::Argument { name, reason: format!("found {value}, allowed 1..={most}") });
-            }
-        }
-        self.kv.batch = self.kv.batch.min(self.kv.context);
-        self.kv.rewind = self.kv.rewind.min(self.kv.context);
-        check_memory(&self.model, &self.kv)?;
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`] for a size out of its range, or if the model's heads do not fit the number type;
+    /// [`Error::OutOfMemory`].
+    pub fn build(self) -> Result<Session> {
+        let kv = self.spec()?;
+        check_memory(&self.model, &kv)?;
         let engine = self.model.engine();
         Ok(Session {
-            cache: engine.new_kv(&self.kv)?,
-            scratch: Some(engine.new_scratch(self.kv.batch)?),
-            positions: Positions::new(&self.kv, &self.model.plan().spec.layers),
+            cache: engine.new_kv(&kv)?,
+            scratch: Some(engine.new_scratch(kv.batch)?),
+            positions: Positions::new(&kv, &self.model.plan().spec.layers),
             tokens: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
@@ -95,9 +99,21 @@ impl SessionBuilder {
             pending: Vec::new(),
             reply: None,
             warned: Vec::new(),
-            kv: self.kv,
+            kv,
             cancel: self.cancel,
             model: self.model,
         })
+    }
+
+    /// The sizes, checked; a batch is never larger than the context.
+    fn spec(&self) -> Result<KvSpec> {
+        let KvSpec { context, batch, rewind, kv_type } = self.kv;
+        let limits = [("context", context, limits::CONTEXT as usize), ("batch", batch, limits::BATCH)];
+        for (name, value, most) in limits {
+            if !(1..=most).contains(&value) {
+                return Err(Error::Argument { name, reason: format!("found {value}, allowed 1..={most}") });
+            }
+        }
+        Ok(KvSpec { context, batch: batch.min(context), rewind: rewind.min(context), kv_type })
     }
 }

@@ -10,14 +10,18 @@
 #![forbid(unsafe_code)]
 
 use std::any::Any;
+use std::io::{self, Read, Write};
+use std::ops::Range;
 
 use half::f16;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::kernels::{KvRows, VectorKernels};
 use crate::backend::KvStore;
 use crate::error::{Error, Result};
 use crate::kv::{KEY_BLOCK, KvSpec, KvType};
 use crate::plan::{LayerSpec, Plan, ValueSource};
+use crate::quant::blocks::{Block, BlockQ8_0};
 
 /// Numbers in a key row and in a value row of a layer's cache.
 pub(super) fn row_dims(layer: &LayerSpec) -> (usize, usize) {
@@ -29,12 +33,12 @@ pub(super) fn row_dims(layer: &LayerSpec) -> (usize, usize) {
 
 /// Bytes that [`CpuKv`] will reserve; any context may be asked about.
 pub(super) fn estimate(plan: &Plan, spec: &KvSpec) -> u64 {
-    let numbers = |layer: &LayerSpec| {
+    let bytes = |layer: &LayerSpec| {
         let (key, value) = row_dims(layer);
-        (spec.rows(layer) as u64).saturating_mul((layer.kv_heads * (key + value)) as u64)
+        let row = spec.kv_type.row_bytes(key) + spec.kv_type.row_bytes(value);
+        (spec.rows(layer) as u64).saturating_mul((layer.kv_heads * row) as u64)
     };
-    let numbers = plan.spec.layers.iter().map(numbers).fold(0, u64::saturating_add);
-    numbers.saturating_mul(spec.kv_type.bytes() as u64)
+    plan.spec.layers.iter().map(bytes).fold(0, u64::saturating_add)
 }
 
 #[derive(Debug)]
@@ -44,20 +48,41 @@ pub(super) struct CpuKv {
 
 #[derive(Debug)]
 struct LayerCache {
+    /// Rows of the ring.
     rows: usize,
-    key_dim: usize,
-    value_dim: usize,
     heads: Vec<HeadCache>,
 }
 
-/// Rows so far of one head: keys, values.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum HeadCache {
-    F16(Vec<f16>, Vec<f16>),
-    F32(Vec<f32>, Vec<f32>),
+    F16(Rows<f16>),
+    F32(Rows<f32>),
+    Q8_0(Rows<BlockQ8_0>),
+}
+
+/// Keys and values of one head, so far.
+#[derive(Debug)]
+struct Rows<T> {
+    keys: Vec<T>,
+    values: Vec<T>,
+    /// Pieces in a key row and in a value row.
+    key_len: usize,
+    value_len: usize,
+}
+
+/// Does the same with the rows of any type.
+macro_rules! with_rows {
+    ($head:expr, $rows:ident => $body:expr) => {
+        match $head {
+            HeadCache::F16($rows) => $body,
+            HeadCache::F32($rows) => $body,
+            HeadCache::Q8_0($rows) => $body,
+        }
+    };
 }
 
 impl CpuKv {
+    /// [`Error::Argument`] if the layers' rows do not fit the number type, [`Error::OutOfMemory`].
     pub(super) fn new(plan: &Plan, spec: &KvSpec) -> Result<Self> {
         let layers = plan.spec.layers.iter().map(|layer| LayerCache::new(layer, spec)).collect::<Result<_>>()?;
         Ok(Self { layers })
@@ -65,12 +90,7 @@ impl CpuKv {
 
     /// Makes rows for the positions below `end` exist.
     pub(super) fn grow(&mut self, end: usize) {
-        for layer in &mut self.layers {
-            let rows = end.next_multiple_of(KEY_BLOCK).min(layer.rows);
-            for head in &mut layer.heads {
-                head.resize(rows * layer.key_dim, rows * layer.value_dim);
-            }
-        }
+        self.layers.iter_mut().for_each(|layer| layer.grow(end));
     }
 
     /// Writes the key and the value of one position.
@@ -87,7 +107,7 @@ impl CpuKv {
             .get_mut(layer)
             .and_then(|layer| {
                 let row = pos % layer.rows;
-                layer.heads.get_mut(head)?.store(kernels, row, key, value)
+                with_rows!(layer.heads.get_mut(head)?, rows => rows.store(kernels, row, key, value))
             })
             .ok_or_else(|| Error::Internal(format!("no cache row for layer {layer}, head {head}, position {pos}")))
     }
@@ -98,8 +118,9 @@ impl CpuKv {
         Some((
             layer.rows,
             match layer.heads.get(head)? {
-                HeadCache::F16(keys, values) => KvRows::F16(keys, values),
-                HeadCache::F32(keys, values) => KvRows::F32(keys, values),
+                HeadCache::F16(rows) => KvRows::F16(&rows.keys, &rows.values),
+                HeadCache::F32(rows) => KvRows::F32(&rows.keys, &rows.values),
+                HeadCache::Q8_0(rows) => KvRows::Q8_0(&rows.keys, &rows.values),
             },
         ))
     }
@@ -107,16 +128,31 @@ impl CpuKv {
 
 impl KvStore for CpuKv {
     fn bytes(&self) -> u64 {
-        let head_bytes = |head: &HeadCache| match head {
-            HeadCache::F16(k, v) => (k.capacity() + v.capacity()) * size_of::<f16>(),
-            HeadCache::F32(k, v) => (k.capacity() + v.capacity()) * size_of::<f32>(),
-        };
-        self.layers.iter().flat_map(|layer| &layer.heads).map(|head| head_bytes(head) as u64).sum()
+        let heads = self.layers.iter().flat_map(|layer| &layer.heads);
+        heads.map(|head| with_rows!(head, rows => rows.bytes())).sum()
     }
 
     fn fork(&self) -> Result<Box<dyn KvStore>> {
         let layers = self.layers.iter().map(LayerCache::fork).collect::<Result<_>>()?;
         Ok(Box::new(Self { layers }))
+    }
+
+    fn layout(&self) -> &'static str {
+        if cfg!(target_endian = "big") { "cpu, big-endian" } else { "cpu" }
+    }
+
+    /// Head by head: the keys of all positions, then the values.
+    fn export(&self, layer: usize, positions: Range<usize>, to: &mut dyn Write) -> io::Result<()> {
+        let layer = self.layers.get(layer).ok_or_else(absent)?;
+        let runs = layer.runs(positions)?;
+        layer.heads.iter().try_for_each(|head| with_rows!(head, rows => rows.export(&runs, to)))
+    }
+
+    fn import(&mut self, layer: usize, positions: Range<usize>, from: &mut dyn Read) -> io::Result<()> {
+        let layer = self.layers.get_mut(layer).ok_or_else(absent)?;
+        let runs = layer.runs(positions.clone())?;
+        layer.grow(positions.end);
+        layer.heads.iter_mut().try_for_each(|head| with_rows!(head, rows => rows.import(&runs, from)))
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
@@ -127,70 +163,136 @@ impl KvStore for CpuKv {
 impl LayerCache {
     fn new(spec: &LayerSpec, kv: &KvSpec) -> Result<Self> {
         let rows = kv.rows(spec);
-        let (key_dim, value_dim) = row_dims(spec);
-        let heads = (0..spec.kv_heads)
-            .map(|_| {
-                let (keys, values) = (rows * key_dim, rows * value_dim);
-                Ok(match kv.kv_type {
-                    KvType::F16 => HeadCache::F16(reserved(keys)?, reserved(values)?),
-                    KvType::F32 => HeadCache::F32(reserved(keys)?, reserved(values)?),
-                })
+        let dims = row_dims(spec);
+        let head = |_| {
+            Ok(match kv.kv_type {
+                KvType::F16 => HeadCache::F16(Rows::new(rows, dims)?),
+                KvType::F32 => HeadCache::F32(Rows::new(rows, dims)?),
+                KvType::Q8_0 => HeadCache::Q8_0(Rows::new(rows, dims)?),
             })
-            .collect::<Result<_>>()?;
-        Ok(Self { rows, key_dim, value_dim, heads })
+        };
+        Ok(Self { rows, heads: (0..spec.kv_heads).map(head).collect::<Result<_>>()? })
     }
 
     fn fork(&self) -> Result<Self> {
-        let heads = self
-            .heads
-            .iter()
-            .map(|head| {
-                Ok(match head {
-                    HeadCache::F16(k, v) => HeadCache::F16(copy(k)?, copy(v)?),
-                    HeadCache::F32(k, v) => HeadCache::F32(copy(k)?, copy(v)?),
-                })
+        let fork = |head: &HeadCache| {
+            Ok(match head {
+                HeadCache::F16(rows) => HeadCache::F16(rows.fork()?),
+                HeadCache::F32(rows) => HeadCache::F32(rows.fork()?),
+                HeadCache::Q8_0(rows) => HeadCache::Q8_0(rows.fork()?),
             })
-            .collect::<Result<_>>()?;
-        Ok(Self { heads, ..*self })
+        };
+        Ok(Self { rows: self.rows, heads: self.heads.iter().map(fork).collect::<Result<_>>()? })
+    }
+
+    fn grow(&mut self, end: usize) {
+        let rows = end.next_multiple_of(KEY_BLOCK).min(self.rows);
+        self.heads.iter_mut().for_each(|head| with_rows!(head, of_head => of_head.grow(rows)));
+    }
+
+    /// Where the ring holds these positions: one run of rows, or two.
+    fn runs(&self, positions: Range<usize>) -> io::Result<[Range<usize>; 2]> {
+        if positions.len() > self.rows {
+            return Err(absent());
+        }
+        let start = positions.start % self.rows;
+        let first = positions.len().min(self.rows - start);
+        Ok([start..start + first, 0..positions.len() - first])
     }
 }
 
-impl HeadCache {
-    /// Never beyond what was reserved, so it does not allocate.
-    fn resize(&mut self, keys: usize, values: usize) {
-        match self {
-            Self::F16(k, v) => {
-                k.resize(k.len().max(keys), f16::ZERO);
-                v.resize(v.len().max(values), f16::ZERO);
-            }
-            Self::F32(k, v) => {
-                k.resize(k.len().max(keys), 0.0);
-                v.resize(v.len().max(values), 0.0);
+impl<T: Number> Rows<T> {
+    /// Memory for so many rows.
+    fn new(rows: usize, (key_dim, value_dim): (usize, usize)) -> Result<Self> {
+        for (what, dim) in [("key", key_dim), ("value", value_dim)] {
+            if dim % T::LEN != 0 {
+                let reason = format!("found {what} rows of {dim} numbers, q8_0 takes multiples of {}", T::LEN);
+                return Err(Error::Argument { name: "kv_type", reason });
             }
         }
+        let (key_len, value_len) = (key_dim / T::LEN, value_dim / T::LEN);
+        let (keys, values) = (reserved(rows.saturating_mul(key_len))?, reserved(rows.saturating_mul(value_len))?);
+        Ok(Self { keys, values, key_len, value_len })
+    }
+
+    fn bytes(&self) -> u64 {
+        ((self.keys.capacity() + self.values.capacity()) * size_of::<T>()) as u64
+    }
+
+    fn fork(&self) -> Result<Self> {
+        Ok(Self { keys: copy(&self.keys)?, values: copy(&self.values)?, ..*self })
+    }
+
+    /// Never beyond what was reserved, so it does not allocate.
+    fn grow(&mut self, rows: usize) {
+        self.keys.resize(self.keys.len().max(rows * self.key_len), T::new_zeroed());
+        self.values.resize(self.values.len().max(rows * self.value_len), T::new_zeroed());
     }
 
     fn store(&mut self, kernels: &dyn VectorKernels, row: usize, key: &[f32], value: &[f32]) -> Option<()> {
-        let (k, v) = (row * key.len()..(row + 1) * key.len(), row * value.len()..(row + 1) * value.len());
-        match self {
-            Self::F16(keys, values) => {
-                kernels.store_f16(key, keys.get_mut(k)?);
-                kernels.store_f16(value, values.get_mut(v)?);
-            }
-            Self::F32(keys, values) => {
-                keys.get_mut(k)?.copy_from_slice(key);
-                values.get_mut(v)?.copy_from_slice(value);
-            }
+        let (k, v) = (self.key_len, self.value_len);
+        if (key.len(), value.len()) != (k * T::LEN, v * T::LEN) {
+            return None;
         }
+        T::store(kernels, key, self.keys.get_mut(row * k..(row + 1) * k)?);
+        T::store(kernels, value, self.values.get_mut(row * v..(row + 1) * v)?);
         Some(())
     }
+
+    fn export(&self, runs: &[Range<usize>], to: &mut dyn Write) -> io::Result<()> {
+        for (numbers, len) in [(&self.keys, self.key_len), (&self.values, self.value_len)] {
+            for run in runs {
+                to.write_all(numbers.get(run.start * len..run.end * len).ok_or_else(absent)?.as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn import(&mut self, runs: &[Range<usize>], from: &mut dyn Read) -> io::Result<()> {
+        for (numbers, len) in [(&mut self.keys, self.key_len), (&mut self.values, self.value_len)] {
+            for run in runs {
+                from.read_exact(numbers.get_mut(run.start * len..run.end * len).ok_or_else(absent)?.as_mut_bytes())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a cache is made of.
+trait Number: FromBytes + IntoBytes + Immutable + Copy {
+    /// How many numbers a piece holds.
+    const LEN: usize = 1;
+    fn store(kernels: &dyn VectorKernels, numbers: &[f32], out: &mut [Self]);
+}
+
+impl Number for f16 {
+    fn store(kernels: &dyn VectorKernels, numbers: &[f32], out: &mut [Self]) {
+        kernels.store_f16(numbers, out);
+    }
+}
+
+impl Number for f32 {
+    fn store(_kernels: &dyn VectorKernels, numbers: &[f32], out: &mut [Self]) {
+        out.copy_from_slice(numbers);
+    }
+}
+
+impl Number for BlockQ8_0 {
+    const LEN: usize = <Self as Block>::LEN;
+    fn store(kernels: &dyn VectorKernels, numbers: &[f32], out: &mut [Self]) {
+        kernels.store_q8_0(numbers, out);
+    }
+}
+
+fn absent() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidInput, "no such rows in the cache")
 }
 
 fn reserved<T>(numbers: usize) -> Result<Vec<T>> {
     let mut v = Vec::new();
     v.try_reserve_exact(numbers).map_err(|_| Error::OutOfMemory {
         what: "the session's cache (a smaller context needs less)".into(),
-        needed: (numbers * size_of::<T>()) as u64,
+        needed: (numbers as u64).saturating_mul(size_of::<T>() as u64),
         limit: u64::MAX,
     })?;
     Ok(v)

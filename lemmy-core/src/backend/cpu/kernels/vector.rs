@@ -18,6 +18,7 @@ use std::sync::Arc;
 use half::f16;
 
 use crate::error::{Error, Result};
+use crate::quant::blocks::BlockQ8_0;
 use isa::{Isa, Portable};
 
 /// Cached keys and values of one KV head: `rows * key_dim` and `rows * value_dim` numbers, or fewer while positions up
@@ -28,6 +29,8 @@ pub enum KvRows<'a> {
     F32(&'a [f32], &'a [f32]),
     /// 16-bit floats: keys, values.
     F16(&'a [f16], &'a [f16]),
+    /// Blocks of 32 numbers of 8 bits: keys, values. Rows are whole blocks.
+    Q8_0(&'a [BlockQ8_0], &'a [BlockQ8_0]),
 }
 
 /// Attention of some queries over one KV head.
@@ -99,6 +102,9 @@ pub trait VectorKernels: Send + Sync + std::fmt::Debug {
     fn rope(&self, x: &mut [f32], cos: &[f32], sin: &[f32]);
     /// Rounds to 16-bit floats, ties to even.
     fn store_f16(&self, x: &[f32], out: &mut [f16]);
+    /// Rounds to blocks of 8-bit numbers: `d` is the greatest magnitude / 127, rounded to a half; `q = x / d`, ties to
+    /// even. A block with a number that is not finite has NaN for `d`.
+    fn store_q8_0(&self, x: &[f32], out: &mut [BlockQ8_0]);
     /// Attention of each query: `out[i * value_dim..][..value_dim]`. Per query: key blocks of `kv::KEY_BLOCK` positions
     /// (cut at multiples of it), in increasing order, merged by the online softmax in that order; so the result depends
     /// on the query and its span alone.
@@ -155,6 +161,9 @@ impl<I: Isa> VectorKernels for Kernels<I> {
     }
     fn store_f16(&self, x: &[f32], out: &mut [f16]) {
         self.0.run(elementwise::StoreF16 { x, out });
+    }
+    fn store_q8_0(&self, x: &[f32], out: &mut [BlockQ8_0]) {
+        self.0.run(elementwise::StoreQ8 { x, out });
     }
     fn attention(&self, job: &AttentionJob<'_>, out: &mut [f32], scratch: &mut VectorScratch) {
         attention::run(self.0, job, out, &mut scratch.attention);

@@ -19,6 +19,7 @@ use std::ops::Range;
 use super::isa::{Element, Isa, Kernel, LANES};
 use super::{AttentionJob, KvRows, math};
 use crate::kv::KEY_BLOCK;
+use crate::quant::blocks::{Block, BlockQ8_0};
 
 /// Buffers that are kept from call to call.
 #[derive(Debug, Default)]
@@ -65,8 +66,9 @@ const TILE: usize = 8;
 pub(super) fn run<I: Isa>(isa: I, job: &AttentionJob<'_>, out: &mut [f32], scratch: &mut Scratch) {
     check(job, out);
     match job.kv {
-        KvRows::F32(keys, values) => run_rows(isa, job, keys, values, out, scratch),
-        KvRows::F16(keys, values) => run_rows(isa, job, keys, values, out, scratch),
+        KvRows::F32(keys, values) => run_numbers(isa, job, keys, values, out, scratch),
+        KvRows::F16(keys, values) => run_numbers(isa, job, keys, values, out, scratch),
+        KvRows::Q8_0(keys, values) => run_rows(isa, job, keys, values, out, scratch),
     }
 }
 
@@ -75,6 +77,11 @@ fn check(job: &AttentionJob<'_>, out: &[f32]) {
     let (keys, values) = match job.kv {
         KvRows::F32(keys, values) => (keys.len(), values.len()),
         KvRows::F16(keys, values) => (keys.len(), values.len()),
+        KvRows::Q8_0(keys, values) => {
+            let whole = |n: usize| n.is_multiple_of(BlockQ8_0::LEN);
+            assert!(whole(key_dim) && whole(value_dim), "rows of {key_dim} and {value_dim} numbers in blocks");
+            (keys.len() * BlockQ8_0::LEN, values.len() * BlockQ8_0::LEN)
+        }
     };
     assert!(value_dim > 0 && rows > 0 && rows.is_multiple_of(KEY_BLOCK), "{rows} rows");
     assert!(query_dim == key_dim || (query_dim == value_dim && key_dim < value_dim), "{query_dim} numbers in a query");
@@ -86,6 +93,24 @@ fn check(job: &AttentionJob<'_>, out: &[f32]) {
     assert_eq!(out.len(), job.spans.len() * value_dim, "numbers in the result");
 }
 
+fn run_numbers<I: Isa, T: Copy + Into<f32>>(
+    isa: I,
+    job: &AttentionJob<'_>,
+    keys: &[T],
+    values: &[T],
+    out: &mut [f32],
+    scratch: &mut Scratch,
+) where
+    [T; LANES]: Element,
+{
+    if [job.key_dim, job.value_dim, job.query_dim].iter().all(|n| n.is_multiple_of(LANES)) {
+        run_rows(isa, job, keys.as_chunks().0, values.as_chunks().0, out, scratch);
+    } else {
+        odd::run(isa, job, keys, values, out, scratch);
+    }
+}
+
+/// All sizes are multiples of 16.
 fn run_rows<I: Isa, T: Element>(
     isa: I,
     job: &AttentionJob<'_>,
@@ -94,9 +119,6 @@ fn run_rows<I: Isa, T: Element>(
     out: &mut [f32],
     scratch: &mut Scratch,
 ) {
-    if ![job.key_dim, job.value_dim, job.query_dim].iter().all(|n| n.is_multiple_of(LANES)) {
-        return odd::run(isa, job, keys, values, out, scratch);
-    }
     let (queries, _) = job.queries.as_chunks::<LANES>();
     empty_for(&mut scratch.queries, queries.len());
     scratch.queries.extend(queries.iter().map(|&q| Aligned(q)));
@@ -106,8 +128,8 @@ fn run_rows<I: Isa, T: Element>(
         Shape { query: job.query_dim / LANES, key: job.key_dim / LANES, value: job.value_dim / LANES, rows: job.rows };
     isa.run(Attention {
         shape,
-        keys: keys.as_chunks().0,
-        values: values.as_chunks().0,
+        keys,
+        values,
         queries: &scratch.queries,
         spans: job.spans,
         states: &mut scratch.states,
@@ -122,7 +144,7 @@ fn empty_for<T>(buffer: &mut Vec<T>, n: usize) {
     assert!(buffer.try_reserve_exact(n).is_ok(), "no memory for attention");
 }
 
-/// Lengths in chunks of 16 numbers, but `rows` in rows.
+/// Lengths in vectors of 16 numbers, but `rows` in rows.
 #[derive(Clone, Copy)]
 struct Shape {
     query: usize,
@@ -131,10 +153,18 @@ struct Shape {
     rows: usize,
 }
 
+impl Shape {
+    /// Pieces of a key row and of a value row.
+    #[inline(always)]
+    fn pieces<T: Element>(self) -> (usize, usize) {
+        (self.key / T::VECTORS, self.value / T::VECTORS)
+    }
+}
+
 struct Attention<'a, T> {
     shape: Shape,
-    keys: &'a [[T; LANES]],
-    values: &'a [[T; LANES]],
+    keys: &'a [T],
+    values: &'a [T],
     queries: &'a [Aligned],
     spans: &'a [Range<usize>],
     states: &'a mut [State],
@@ -146,6 +176,7 @@ impl<T: Element> Kernel for Attention<'_, T> {
     fn run<I: Isa>(self, isa: I) {
         let Self { shape, keys, values, queries, spans, states, out } = self;
         out.fill([0.0; LANES]);
+        let (key_pieces, value_pieces) = shape.pieces::<T>();
         let first = spans.iter().map(|span| span.start).min().unwrap_or(0) / KEY_BLOCK;
         let end = spans.iter().map(|span| span.end).max().unwrap_or(0).div_ceil(KEY_BLOCK);
         for block in first..end {
@@ -164,8 +195,8 @@ impl<T: Element> Kernel for Attention<'_, T> {
                 let count = 1 << alike.ilog2();
                 let tile = Tile {
                     shape,
-                    keys: &keys[(row + seen.start) * shape.key..(row + seen.end) * shape.key],
-                    values: &values[(row + seen.start) * shape.value..(row + seen.end) * shape.value],
+                    keys: &keys[(row + seen.start) * key_pieces..(row + seen.end) * key_pieces],
+                    values: &values[(row + seen.start) * value_pieces..(row + seen.end) * value_pieces],
                     queries: &queries[query * shape.query..(query + count) * shape.query],
                     states: &mut states[query..query + count],
                     out: &mut out[query * shape.value..(query + count) * shape.value],
@@ -205,8 +236,8 @@ fn alike(spans: &[Range<usize>], base: usize) -> usize {
 /// Some queries and the keys of a block that they all see.
 struct Tile<'a, T> {
     shape: Shape,
-    keys: &'a [[T; LANES]],
-    values: &'a [[T; LANES]],
+    keys: &'a [T],
+    values: &'a [T],
     queries: &'a [Aligned],
     states: &'a mut [State],
     out: &'a mut [[f32; LANES]],
@@ -236,7 +267,7 @@ impl<T: Element> Tile<'_, T> {
     /// Step 1.
     #[inline(always)]
     fn score<I: Isa, const Q: usize, const K: usize>(&self, isa: I, scores: &mut [Scores; Q]) {
-        let keys = self.values.len() / self.shape.value;
+        let keys = self.values.len() / self.shape.pieces::<T>().1;
         for key in (0..keys).step_by(K) {
             if self.prefetch {
                 self.fetch(isa, key + PREFETCH_KEYS..key + PREFETCH_KEYS + K);
@@ -278,7 +309,8 @@ impl<T: Element> Tile<'_, T> {
         sums: &mut [I::V; LANES],
     ) {
         let shape = self.shape;
-        let last = self.values.len() / shape.value - 1;
+        let (key_pieces, value_pieces) = shape.pieces::<T>();
+        let last = self.values.len() / value_pieces - 1;
         // Beyond the last key: that one again, its sums are not used.
         let (mut queries, mut keys, mut values) = ([&[][..]; Q], [&[][..]; K], [&[][..]; K]);
         for (i, query) in queries.iter_mut().enumerate() {
@@ -286,8 +318,8 @@ impl<T: Element> Tile<'_, T> {
         }
         for i in 0..K {
             let index = (key + k + i).min(last);
-            keys[i] = row(self.keys, index, shape.key);
-            values[i] = row(self.values, index, shape.value);
+            keys[i] = row(self.keys, index, key_pieces);
+            values[i] = row(self.values, index, value_pieces);
         }
         let mut acc = [[isa.splat(0.0); K]; Q];
         accumulate(isa, &queries, 0..shape.key, &keys, 0, &mut acc);
@@ -337,10 +369,10 @@ impl<T: Element> Tile<'_, T> {
                 *acc = isa.mul(isa.load(out), correction);
             }
         }
-        for (key, value) in self.values.chunks_exact(width).enumerate().take(KEY_BLOCK) {
+        for (key, value) in self.values.chunks_exact(width / T::VECTORS).enumerate().take(KEY_BLOCK) {
             let mut loaded = [isa.splat(0.0); C];
-            for (loaded, value) in loaded.iter_mut().zip(&value[chunk..chunk + C]) {
-                *loaded = T::load(isa, value);
+            for (i, loaded) in (chunk..).zip(&mut loaded) {
+                *loaded = value[i / T::VECTORS].load(isa, i % T::VECTORS);
             }
             for (weights, acc) in weights.iter().zip(&mut acc) {
                 let weight = isa.splat(weights.0[key]);
@@ -359,8 +391,9 @@ impl<T: Element> Tile<'_, T> {
     /// Asks for keys and values, which may lie beyond this block: then the next one's most likely.
     #[inline(always)]
     fn fetch<I: Isa>(&self, isa: I, keys: Range<usize>) {
-        for (rows, width) in [(self.keys, self.shape.key), (self.values, self.shape.value)] {
-            let bytes = keys.start * width * size_of::<[T; LANES]>()..keys.end * width * size_of::<[T; LANES]>();
+        let (key_pieces, value_pieces) = self.shape.pieces::<T>();
+        for (rows, pieces) in [(self.keys, key_pieces), (self.values, value_pieces)] {
+            let bytes = keys.start * pieces * size_of::<T>()..keys.end * pieces * size_of::<T>();
             for line in bytes.step_by(64) {
                 isa.prefetch(rows.as_ptr().cast::<u8>().wrapping_add(line));
             }
@@ -377,27 +410,29 @@ fn accumulate<I: Isa, T: Element, const Q: usize, const K: usize>(
     isa: I,
     queries: &[&[Aligned]; Q],
     part: Range<usize>,
-    keys: &[&[[T; LANES]]; K],
+    keys: &[&[T]; K],
     from: usize,
     acc: &mut [[I::V; K]; Q],
 ) {
-    let n = part.len();
+    let pieces = part.len() / T::VECTORS;
     let (mut queries, mut keys) = (*queries, *keys);
     for query in &mut queries {
         *query = &query[part.start..part.end];
     }
     for key in &mut keys {
-        *key = &key[from..from + n];
+        *key = &key[from / T::VECTORS..from / T::VECTORS + pieces];
     }
-    for i in 0..n {
-        let mut loaded = [isa.splat(0.0); K];
-        for (loaded, key) in loaded.iter_mut().zip(keys) {
-            *loaded = T::load(isa, &key[i]);
-        }
-        for (query, acc) in queries.iter().zip(&mut *acc) {
-            let query = isa.load(&query[i].0);
-            for (acc, &key) in acc.iter_mut().zip(&loaded) {
-                *acc = isa.fma(query, key, *acc);
+    for piece in 0..pieces {
+        for vector in 0..T::VECTORS {
+            let mut loaded = [isa.splat(0.0); K];
+            for (loaded, key) in loaded.iter_mut().zip(keys) {
+                *loaded = key[piece].load(isa, vector);
+            }
+            for (query, acc) in queries.iter().zip(&mut *acc) {
+                let query = isa.load(&query[piece * T::VECTORS + vector].0);
+                for (acc, &key) in acc.iter_mut().zip(&loaded) {
+                    *acc = isa.fma(query, key, *acc);
+                }
             }
         }
     }

@@ -6,6 +6,7 @@ use half::f16;
 
 use super::isa::{Isa, Kernel, LANES};
 use super::math;
+use crate::quant::blocks::{Block, BlockQ8_0};
 
 /// See [`norm`](super::VectorKernels::norm).
 pub(super) struct Norm<'a> {
@@ -185,6 +186,45 @@ impl Kernel for StoreF16<'_> {
         isa.store_f16(isa.load_part(x_rest, 0.0), &mut last);
         out_rest.copy_from_slice(&last[..x_rest.len()]);
     }
+}
+
+pub(super) struct StoreQ8<'a> {
+    pub(super) x: &'a [f32],
+    pub(super) out: &'a mut [BlockQ8_0],
+}
+
+impl Kernel for StoreQ8<'_> {
+    #[inline(always)]
+    fn run<I: Isa>(self, isa: I) {
+        let Self { x, out } = self;
+        assert_eq!(x.len(), out.len() * BlockQ8_0::LEN);
+        for (out, x) in out.iter_mut().zip(x.as_chunks::<{ BlockQ8_0::LEN }>().0) {
+            let [low, high] = [isa.load(&x.as_chunks().0[0]), isa.load(&x.as_chunks().0[1])];
+            let zero = isa.splat(0.0);
+            let greatest = isa.greatest(isa.max(magnitude(isa, low), magnitude(isa, high)));
+            // 0 * x is 0 for finite numbers alone. What is not finite comes back as NaN.
+            let is_finite = isa.sum(isa.fma(low, zero, isa.mul(high, zero))) == 0.0;
+            let scale = if is_finite { f16::from_f32(greatest / 127.0) } else { f16::NAN };
+            let inverse = 1.0 / scale.to_f32();
+            let inverse = isa.splat(if inverse.is_finite() { inverse } else { 0.0 });
+            out.d.set(scale.to_bits());
+            let (codes, _) = out.qs.as_chunks_mut::<LANES>();
+            isa.store_i8(code(isa, low, inverse), &mut codes[0]);
+            isa.store_i8(code(isa, high, inverse), &mut codes[1]);
+        }
+    }
+}
+
+#[inline(always)]
+fn magnitude<I: Isa>(isa: I, v: I::V) -> I::V {
+    isa.max(v, isa.sub(isa.splat(0.0), v))
+}
+
+/// A scale among the smallest halves may be far from the one that was wanted, so a code may be too large.
+#[inline(always)]
+fn code<I: Isa>(isa: I, v: I::V, inverse: I::V) -> I::V {
+    let code = isa.round(isa.mul(v, inverse));
+    isa.max(isa.min(code, isa.splat(127.0)), isa.splat(-127.0))
 }
 
 #[inline(always)]

@@ -9,6 +9,8 @@ use std::fmt::Debug;
 
 use half::f16;
 
+use crate::quant::blocks::BlockQ8_0;
+
 /// Lanes of a vector.
 pub(super) const LANES: usize = 16;
 
@@ -30,6 +32,11 @@ pub(super) trait Isa: Copy + Debug + Send + Sync + 'static {
     fn load_f16(self, x: &[f16; LANES]) -> Self::V;
     /// Rounds to nearest, ties to even.
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]);
+    /// The half of these bits, in every lane.
+    fn splat_f16(self, bits: u16) -> Self::V;
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V;
+    /// Whole numbers from -127 to 127.
+    fn store_i8(self, v: Self::V, out: &mut [i8; LANES]);
     fn add(self, a: Self::V, b: Self::V) -> Self::V;
     fn sub(self, a: Self::V, b: Self::V) -> Self::V;
     fn mul(self, a: Self::V, b: Self::V) -> Self::V;
@@ -89,29 +96,37 @@ pub(super) trait Kernel {
     fn run<I: Isa>(self, isa: I);
 }
 
-/// A cached number.
+/// How a cache holds numbers: pieces of one vector or more. A row is a whole number of pieces.
 pub(super) trait Element: Copy + Debug {
-    fn load<I: Isa>(isa: I, x: &[Self; LANES]) -> I::V;
-    fn to_f32(self) -> f32;
+    /// Vectors in a piece.
+    const VECTORS: usize;
+    /// One vector of a piece.
+    fn load<I: Isa>(&self, isa: I, vector: usize) -> I::V;
 }
 
-impl Element for f32 {
+impl Element for [f32; LANES] {
+    const VECTORS: usize = 1;
     #[inline(always)]
-    fn load<I: Isa>(isa: I, x: &[Self; LANES]) -> I::V {
-        isa.load(x)
-    }
-    fn to_f32(self) -> f32 {
-        self
+    fn load<I: Isa>(&self, isa: I, _vector: usize) -> I::V {
+        isa.load(self)
     }
 }
 
-impl Element for f16 {
+impl Element for [f16; LANES] {
+    const VECTORS: usize = 1;
     #[inline(always)]
-    fn load<I: Isa>(isa: I, x: &[Self; LANES]) -> I::V {
-        isa.load_f16(x)
+    fn load<I: Isa>(&self, isa: I, _vector: usize) -> I::V {
+        isa.load_f16(self)
     }
-    fn to_f32(self) -> f32 {
-        f16::to_f32(self)
+}
+
+/// `d * q` has at most 11 + 7 significant bits, so it is exact: sums are those of an f32 cache that holds the same numbers.
+impl Element for BlockQ8_0 {
+    const VECTORS: usize = 2;
+    #[inline(always)]
+    fn load<I: Isa>(&self, isa: I, vector: usize) -> I::V {
+        let (codes, _) = self.qs.as_chunks::<LANES>();
+        isa.mul(isa.load_i8(&codes[vector]), isa.splat_f16(self.d.get()))
     }
 }
 
@@ -147,6 +162,18 @@ impl Isa for Portable {
     #[inline(always)]
     fn store_f16(self, v: Self::V, out: &mut [f16; LANES]) {
         *out = v.map(f16::from_f32);
+    }
+    #[inline(always)]
+    fn splat_f16(self, bits: u16) -> Self::V {
+        [f16::from_bits(bits).to_f32(); LANES]
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V {
+        x.map(f32::from)
+    }
+    #[inline(always)]
+    fn store_i8(self, v: Self::V, out: &mut [i8; LANES]) {
+        *out = v.map(|x| x as i8);
     }
     #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {

@@ -88,6 +88,27 @@ impl Isa for Avx2 {
         }
     }
     #[inline(always)]
+    fn splat_f16(self, bits: u16) -> Self::V {
+        // SAFETY: `self` proves that the CPU has the instructions.
+        let v = unsafe { _mm256_cvtph_ps(_mm_set1_epi16(bits.cast_signed())) };
+        (v, v)
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V {
+        // SAFETY: `self` proves the instructions; 16 bytes are the array.
+        unsafe {
+            let x = _mm_loadu_si128(x.as_ptr().cast());
+            let (low, high) = (_mm256_cvtepi8_epi32(x), _mm256_cvtepi8_epi32(_mm_srli_si128::<8>(x)));
+            (_mm256_cvtepi32_ps(low), _mm256_cvtepi32_ps(high))
+        }
+    }
+    #[inline(always)]
+    fn store_i8(self, v: Self::V, out: &mut [i8; LANES]) {
+        let (low, high) = halves!(_mm256_cvtps_epi32(v));
+        // SAFETY: `self` proves the instructions; one store of 16 bytes is the array.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), bytes_256(low, high)) }
+    }
+    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         halves!(_mm256_add_ps(a, b))
     }
@@ -191,6 +212,20 @@ impl Isa for Avx512 {
         }
     }
     #[inline(always)]
+    fn splat_f16(self, bits: u16) -> Self::V {
+        whole!(_mm512_cvtph_ps(_mm256_set1_epi16(bits.cast_signed())))
+    }
+    #[inline(always)]
+    fn load_i8(self, x: &[i8; LANES]) -> Self::V {
+        // SAFETY: `self` proves the instructions; 16 bytes are the array.
+        unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(x.as_ptr().cast()))) }
+    }
+    #[inline(always)]
+    fn store_i8(self, v: Self::V, out: &mut [i8; LANES]) {
+        // SAFETY: `self` proves the instructions; one store of 16 bytes is the array.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), _mm512_cvtepi32_epi8(_mm512_cvtps_epi32(v))) }
+    }
+    #[inline(always)]
     fn add(self, a: Self::V, b: Self::V) -> Self::V {
         whole!(_mm512_add_ps(a, b))
     }
@@ -250,6 +285,14 @@ impl Isa for Avx512 {
 fn pow2_256(n: __m256) -> __m256 {
     let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(n), _mm256_set1_epi32(127));
     _mm256_castsi256_ps(_mm256_slli_epi32::<23>(exponent))
+}
+
+/// Sixteen small numbers as bytes. The packing stays within 128 bits, so its pieces are put in order before and after.
+#[inline]
+#[target_feature(enable = "avx2")]
+fn bytes_256(low: __m256i, high: __m256i) -> __m128i {
+    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_packs_epi32(low, high));
+    _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words))
 }
 
 /// The tree for 8 vectors of 16 lanes at once: each step adds the halves of two vectors and packs the results into one.

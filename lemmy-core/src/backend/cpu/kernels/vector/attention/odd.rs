@@ -2,7 +2,7 @@
 
 #![allow(clippy::indexing_slicing)] // The lengths were checked by the caller.
 
-use super::super::isa::{Element, Isa, LANES};
+use super::super::isa::{Isa, LANES};
 use super::super::{AttentionJob, KvRows};
 use super::empty_for;
 use crate::kv::KEY_BLOCK;
@@ -25,7 +25,7 @@ impl Scratch {
 
 /// Runs the job on padded copies of all rows that its queries see. Key rows become whole: what lies in the value row on
 /// a layer whose keys are its values is copied behind the key's numbers, so each index of a query keeps its lane.
-pub(super) fn run<I: Isa, T: Element>(
+pub(super) fn run<I: Isa, T: Copy + Into<f32>>(
     isa: I,
     job: &AttentionJob<'_>,
     keys: &[T],
@@ -51,8 +51,8 @@ pub(super) fn run<I: Isa, T: Element>(
         let key = &keys[row * job.key_dim..][..job.key_dim];
         let value = &values[row * job.value_dim..][..job.value_dim];
         let rest = if job.query_dim > job.key_dim { &value[job.key_dim..] } else { &[] };
-        push_padded(padded_keys, key.iter().chain(rest).map(|x| x.to_f32()), query_dim);
-        push_padded(padded_values, value.iter().map(|x| x.to_f32()), value_dim);
+        push_padded(padded_keys, key.iter().chain(rest).map(|&x| x.into()), query_dim);
+        push_padded(padded_values, value.iter().map(|&x| x.into()), value_dim);
     }
     empty_for(padded_out, job.spans.len() * value_dim);
     padded_out.resize(job.spans.len() * value_dim, 0.0);
