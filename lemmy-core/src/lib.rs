@@ -63,7 +63,7 @@ pub use sampler::{Sampler, SamplerParams, Stage};
 pub use schedule::{JobId, Scheduler};
 pub use session::{Generation, KvType, Logits, Session, SessionBuilder, Source, SyncReport};
 pub use threads::{CancelToken, ThreadPool, ThreadPoolBuilder};
-pub use tokenizer::{Special, TextDecoder, Tokenizer};
+pub use tokenizer::{DecoderState, Special, TextDecoder, Tokenizer};
 
 /// Index of a token in the vocabulary.
 pub type TokenId = u32;

@@ -59,3 +59,15 @@ pub const CONTEXT: u64 = 16 << 20;
 pub const BATCH: usize = 65_536;
 /// Most threads of a pool.
 pub const THREADS: usize = 1024;
+
+/// Most stop strings of a reply. APIs of the field allow 4 to 16.
+pub const STOP_STRINGS: usize = 256;
+/// Longest stop string, in bytes.
+pub const STOP_BYTES: usize = 1024;
+/// Most alternatives that are given with a token.
+pub const TOP_LOGPROBS: u8 = 20;
+
+/// Longest tool call, in bytes; a longer one is read as text. A context of 262,144 tokens holds about 1 MB of text.
+pub const CALL_BYTES: usize = 4 << 20;
+/// Deepest nesting of a tool call's arguments. Common readers of JSON go 127 deep; schemas of tools, under ten.
+pub const CALL_DEPTH: usize = 100;

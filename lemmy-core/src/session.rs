@@ -50,6 +50,8 @@ pub struct Session {
     chat: Chat,
     /// What a reply after the tokens so far begins with.
     start: StartState,
+    /// The last token of a reply that is over: said, but not evaluated.
+    unread: Option<TokenId>,
     /// Tokens of the prompt that are still to be read.
     pending: Vec<TokenId>,
     /// The reply in the making.
@@ -126,14 +128,21 @@ impl Session {
         Ok(self.rows())
     }
 
-    /// Forgets everything from position `to` on.
+    /// Forgets everything from position `to` on. A reply in the making is stopped first.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::RewindTooFar`] if the sliding layers no longer hold what a query there looks back on (see
+    /// [`rewind_window`](SessionBuilder::rewind_window)), [`Error::Argument`] if there are not so many tokens.
     pub fn rewind(&mut self, to: usize) -> Result<()> {
-        self.positions.rewind(to)?;
-        self.tokens.truncate(to);
-        Ok(())
+        self.stop();
+        self.cut(to)
     }
 
     /// A second session with the same past, and the same cancel token. A reply in the making stays with the first.
+    ///
+    /// Several replies to one prompt: read it once with [`sync`](Self::sync), fork, and let each fork
+    /// [`generate`](Self::generate) with [`GenerateOptions::choice`](crate::GenerateOptions::choice).
     pub fn fork(&self) -> Result<Session> {
         check_memory(&self.model, &self.kv)?;
         Ok(Session {
@@ -147,9 +156,20 @@ impl Session {
             logits: Vec::new(),
             chat: self.chat.clone(),
             start: self.start,
+            unread: self.unread,
             pending: Vec::new(),
             reply: None,
         })
+    }
+
+    /// Forgets everything from position `to` on.
+    fn cut(&mut self, to: usize) -> Result<()> {
+        self.positions.rewind(to)?;
+        if to < self.tokens.len() {
+            self.unread = None;
+        }
+        self.tokens.truncate(to);
+        Ok(())
     }
 
     fn forward_tokens(&mut self, ids: &[TokenId], mut tap: Option<&mut Tap<'_>>) -> Result<Logits<'_>> {
@@ -171,12 +191,22 @@ impl Session {
 
     /// Refuses what cannot be done before anything is.
     fn begin_ids(&self, ids: &[TokenId]) -> Result<()> {
-        let vocab = self.model.plan().spec.vocab;
-        if let Some(id) = ids.iter().find(|&&id| id as usize >= vocab) {
-            let reason = format!("token {id} in a vocabulary of {vocab} tokens");
-            return Err(Error::Argument { name: "ids", reason });
-        }
+        self.check_ids(ids)?;
         self.check_room(ids.len())
+    }
+
+    fn check_ids(&self, ids: &[TokenId]) -> Result<()> {
+        let vocab = self.model.plan().spec.vocab;
+        match ids.iter().find(|&&id| id as usize >= vocab) {
+            Some(&Self::SOFT) => {
+                Err(Error::Argument { name: "ids", reason: "a soft token would have to be read again".into() })
+            }
+            Some(id) => {
+                let reason = format!("token {id} in a vocabulary of {vocab} tokens");
+                Err(Error::Argument { name: "ids", reason })
+            }
+            None => Ok(()),
+        }
     }
 
     fn check_room(&self, n: usize) -> Result<()> {
@@ -198,10 +228,11 @@ impl Session {
 
     /// One batch; the last `wanted` rows' logits end up in `self.logits`.
     fn run(&mut self, input: Input<'_>, n: usize, wanted: usize, mut tap: Option<&mut Tap<'_>>) -> Result<()> {
+        // Whoever evaluates tokens himself has the word now.
+        self.stop();
+        self.unread = None;
         let vocab = self.model.plan().spec.vocab;
-        if self.logits.len() != wanted * vocab {
-            self.logits = try_vec(wanted * vocab, 0.0, "logits")?;
-        }
+        set_len(&mut self.logits, wanted * vocab)?;
         let is_tapped = tap.is_some();
         let mut show = |name, layer, width, values: &[f32]| {
             if let Some(tap) = &mut tap {
@@ -254,6 +285,15 @@ impl Logits<'_> {
     pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.rows.chunks_exact(self.vocab)
     }
+}
+
+/// Makes room for so many logits. The memory is kept: how many are wanted changes from pass to pass.
+fn set_len(logits: &mut Vec<f32>, n: usize) -> Result<()> {
+    if n > logits.capacity() {
+        *logits = try_vec(n, 0.0, "logits")?;
+    }
+    logits.resize(n, 0.0);
+    Ok(())
 }
 
 /// Refuses a session with which the model would need more than the caller's limit.

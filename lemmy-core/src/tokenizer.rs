@@ -26,7 +26,7 @@ mod ranks;
 mod encoder;
 mod decoder;
 
-pub use decoder::TextDecoder;
+pub use decoder::{DecoderState, TextDecoder};
 use encoder::{Encoder, Scratch};
 use pieces::{Kind, Pieces, SPACE_MARK};
 use specials::Specials;

@@ -19,6 +19,13 @@ pub struct Prompt {
     pub warnings: Vec<String>,
 }
 
+impl Prompt {
+    /// A prompt of the caller's own making.
+    pub fn new(ids: Vec<TokenId>, start: StartState) -> Self {
+        Self { ids, start, warnings: Vec::new() }
+    }
+}
+
 /// Where a prompt ends, so what a reply begins with.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]

@@ -91,6 +91,7 @@ impl SessionBuilder {
             logits: Vec::new(),
             chat: self.chat,
             start: StartState::default(),
+            unread: None,
             pending: Vec::new(),
             reply: None,
             kv: self.kv,

@@ -4,9 +4,9 @@
 
 use super::{Generation, Session};
 use crate::TokenId;
-use crate::chat::{Chat, Message, Part, StartState};
+use crate::chat::{Chat, Message, Part, Prompt, StartState, Zone};
 use crate::error::{Error, Result};
-use crate::generate::{Event, Finish, FinishReason, GenerateOptions, Reply, Thinking};
+use crate::generate::{Event, Finish, FinishReason, GenerateOptions, Opening, Reply};
 use crate::threads::CancelToken;
 
 /// What a reply answers.
@@ -15,9 +15,11 @@ use crate::threads::CancelToken;
 pub enum Source {
     /// The next messages of the session's own conversation: what the user says, or what tools answered.
     Turn(Vec<Message>),
-    /// A whole conversation. What the session has read of it already is not read again.
+    /// A whole conversation; it becomes the session's. What the session has read of it already is not read again.
     Chat(Chat),
-    /// More tokens, as they are.
+    /// A whole prompt as tokens, whoever made it. What the session has read of it already is not read again.
+    Prompt(Prompt),
+    /// More tokens after those so far, as they are.
     Tokens(Vec<TokenId>),
     /// Nothing more: go on from where the session stands.
     Here,
@@ -59,6 +61,12 @@ impl From<Chat> for Source {
     }
 }
 
+impl From<Prompt> for Source {
+    fn from(prompt: Prompt) -> Self {
+        Self::Prompt(prompt)
+    }
+}
+
 /// What reading a conversation took, in tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[non_exhaustive]
@@ -74,10 +82,8 @@ pub(super) struct Running {
     pub(super) reply: Reply,
     /// Tokens of the prompt that this reply has read.
     pub(super) read: usize,
-    /// Whether what the model says becomes a message of the conversation.
-    is_chat: bool,
-    /// Messages of the conversation before this reply was asked for, and tools: restored if it fails.
-    before: Chat,
+    /// The conversation as it was before, if what the model says becomes a part of it.
+    before: Option<Chat>,
     cancel: CancelToken,
 }
 
@@ -91,7 +97,7 @@ struct Preparation {
 }
 
 impl Session {
-    /// Says something and gives the reply: `Generation` is an iterator over its events.
+    /// Says something and gives the reply: [`Generation`] is an iterator over its events.
     ///
     /// ```no_run
     /// use lemmy_core::{Event, GenerateOptions, Model};
@@ -125,11 +131,25 @@ impl Session {
     }
 
     /// Makes this the session's conversation and reads what of it is not read yet; `progress(done, total)` in tokens.
-    /// [`generate`](Self::generate) then gives the reply.
+    /// [`generate`](Self::generate) then gives the reply. For programs that are sent the whole conversation each time.
+    ///
+    /// ```no_run
+    /// use lemmy_core::{Chat, GenerateOptions, Message, Model};
+    ///
+    /// let model = Model::open("gemma-4-26B-A4B-it-Q4_K_M.gguf")?;
+    /// let mut session = model.session().build()?;
+    /// let mut chat = Chat::default();
+    /// chat.messages.push(Message::user("Why is the sky blue?"));
+    /// let report = session.sync(chat, &mut |done, total| eprintln!("{done} of {total}"))?;
+    /// println!("{} tokens were there, {} were read", report.reused, report.prefilled);
+    /// let answer = session.generate(GenerateOptions::new())?.text()?;
+    /// # Ok::<(), lemmy_core::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
-    /// [`Error::ContextFull`] before anything is changed; what [`prefill`](Self::prefill) can fail with.
+    /// [`Error::ContextFull`] before anything is changed; what [`prefill`](Self::prefill) can fail with, and then what
+    /// has been read stays read.
     pub fn sync(&mut self, chat: Chat, progress: &mut dyn FnMut(usize, usize)) -> Result<SyncReport> {
         self.stop();
         let ready = self.prepare(Source::Chat(chat), None)?;
@@ -143,8 +163,10 @@ impl Session {
         Ok(report)
     }
 
-    /// Adds a message to the session's conversation; it is read with the next reply.
+    /// Adds a message to the session's conversation; it is read with the next reply. A reply in the making is stopped
+    /// first.
     pub fn add(&mut self, message: Message) {
+        self.stop();
         self.chat.messages.push(message);
     }
 
@@ -158,24 +180,28 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::ContextFull`] if the prompt does not fit, [`Error::Argument`] for options or messages that make no sense,
-    /// [`Error::Template`] if the chat template fails. The session is as it was.
+    /// [`Error::Unsupported`] for what this build or model cannot do, [`Error::Template`] if the chat template fails.
+    /// The session is as it was.
     pub fn begin(&mut self, source: impl Into<Source>, options: GenerateOptions) -> Result<SyncReport> {
         self.stop();
-        let ready = self.prepare(source.into(), Some(options.thinking != Thinking::Off))?;
+        let ready = self.prepare(source.into(), Some(options.thinking.is_wanted()))?;
         let cancel = options.cancel.clone().unwrap_or_else(|| self.cancel.clone());
-        let tools = &ready.chat.as_ref().unwrap_or(&self.chat).tools;
-        let mut reply = Reply::new(&self.model, &ready.ids, ready.reused, ready.start, tools, options)?;
+        let chat = ready.chat.as_ref().unwrap_or(&self.chat);
+        let opening = Opening {
+            prompt: &ready.ids,
+            cached: ready.reused,
+            start: ready.start,
+            tools: &chat.tools,
+            next_call: next_call(&chat.messages),
+        };
+        let mut reply = Reply::new(&self.model, &opening, options)?;
         for warning in &ready.warnings {
             reply.warn(warning.clone());
         }
         let report = self.enter(&ready)?;
         self.start = ready.start;
-        let before = self.chat.clone();
-        let is_chat = ready.chat.is_some();
-        if let Some(chat) = ready.chat {
-            self.chat = chat;
-        }
-        self.reply = Some(Running { reply, read: 0, is_chat, before, cancel });
+        let before = ready.chat.map(|chat| std::mem::replace(&mut self.chat, chat));
+        self.reply = Some(Running { reply, read: 0, before, cancel });
         Ok(report)
     }
 
@@ -190,13 +216,9 @@ impl Session {
             if let Some(event) = self.next_event() {
                 return Ok(Some(event));
             }
-            let Some(running) = &mut self.reply else { return Ok(None) };
-            let cancel = running.cancel.clone();
-            if cancel.is_cancelled() {
-                running.reply.finish(FinishReason::Cancelled);
-                continue;
-            }
-            match self.advance(&cancel) {
+            let Some(cancel) = self.reply_cancel().cloned() else { return Ok(None) };
+            let moved = if cancel.is_cancelled() { Err(Error::Cancelled) } else { self.advance(&cancel) };
+            match moved {
                 Ok(()) => {}
                 Err(Error::Cancelled) => self.end_reply(FinishReason::Cancelled),
                 Err(error) => {
@@ -207,7 +229,8 @@ impl Session {
         }
     }
 
-    /// Stops the reply in the making; what it has said stays in the conversation. `None` if there was none.
+    /// Stops the reply in the making; what it has said stays in the conversation, and if it has said nothing yet, the
+    /// conversation is as before. `None` if there was none.
     pub fn stop(&mut self) -> Option<Finish> {
         self.end_reply(FinishReason::Cancelled);
         let finish = self.reply.as_ref()?.reply.finished();
@@ -224,10 +247,9 @@ impl Session {
         Some(event)
     }
 
+    /// Ends the reply in the making, unless it has ended by itself.
     pub(crate) fn end_reply(&mut self, reason: FinishReason) {
-        if let Some(running) = &mut self.reply
-            && running.reply.finished().is_none()
-        {
+        if let Some(running) = &mut self.reply {
             running.reply.finish(reason);
         }
     }
@@ -240,62 +262,80 @@ impl Session {
     /// The reply has failed: the conversation is as before.
     pub(crate) fn fail(&mut self) {
         self.pending.clear();
-        if let Some(running) = self.reply.take() {
-            self.chat = running.before;
+        if let Some(before) = self.reply.take().and_then(|running| running.before) {
+            self.chat = before;
         }
     }
 
     /// The reply is over: what the model said becomes part of the conversation.
     fn settle(&mut self) {
         self.pending.clear();
-        let Some(running) = self.reply.take() else { return };
-        if running.is_chat
-            && let Some(message) = running.reply.message()
-        {
-            self.chat.messages.push(message);
+        let Some(Running { reply, before, .. }) = self.reply.take() else { return };
+        if let Some(newest) = reply.newest() {
+            self.unread = Some(newest);
+            self.start = match reply.zone() {
+                Zone::Thought => StartState::OpenThought,
+                Zone::Text | Zone::Call => StartState::ClosedThought,
+            };
+        }
+        let is_cancelled = reply.finished().is_some_and(|finish| finish.reason == FinishReason::Cancelled);
+        match (before, reply.message()) {
+            (Some(_), Some(message)) => self.chat.messages.push(message),
+            (Some(before), None) if is_cancelled => self.chat = before,
+            _ => {}
         }
     }
 
-    /// Ids of the whole prompt and how much of them the session has.
+    /// Ids of the whole prompt and how much of them the session has. A reply wants the logits of the last token, so that
+    /// one is read in any case; `thinking` is given for a reply.
     fn prepare(&self, source: Source, thinking: Option<bool>) -> Result<Preparation> {
-        let (mut ids, mut start, mut warnings) = (Vec::new(), self.start, Vec::new());
-        let chat = match source {
+        let so_far = self.tokens.iter().copied().chain(self.unread);
+        let (prompt, chat) = match source {
             Source::Turn(messages) => {
                 let mut chat = self.chat.clone();
                 chat.messages.extend(messages);
-                Some(chat)
+                self.render(chat, thinking)?
             }
-            Source::Chat(chat) => Some(chat),
-            Source::Tokens(more) => {
-                self.begin_ids(&more)?;
-                ids = [&self.tokens, &*more].concat();
-                None
-            }
-            Source::Here => {
-                ids.clone_from(&self.tokens);
-                None
-            }
+            Source::Chat(chat) => self.render(chat, thinking)?,
+            Source::Prompt(prompt) => (prompt, None),
+            Source::Tokens(more) => (Prompt::new(so_far.chain(more).collect(), self.start), None),
+            Source::Here => (Prompt::new(so_far.collect(), self.start), None),
         };
-        let chat = chat.map(|chat| Chat { thinking: thinking.unwrap_or(chat.thinking), ..chat });
-        if let Some(chat) = &chat {
-            let prompt = self.model.chat_template().prompt(self.model.tokenizer(), chat)?;
-            (ids, start, warnings) = (prompt.ids, prompt.start, prompt.warnings);
-        }
-        // The last token's logits are wanted, so it is read in any case.
-        let Some(most) = ids.len().checked_sub(1) else { return Err(super::no_tokens()) };
-        let same = self.tokens.iter().zip(&ids).take_while(|(a, b)| a == b).count();
-        let reused = if self.positions.can_rewind(same.min(most)) { same.min(most) } else { 0 };
+        let Prompt { ids, start, warnings } = prompt;
+        let Some(before_last) = ids.len().checked_sub(1) else { return Err(super::no_tokens()) };
+        let most = if thinking.is_some() { before_last } else { ids.len() };
+        let same = self.tokens.iter().zip(&ids).take_while(|(a, b)| a == b).count().min(most);
+        let reused = if self.positions.can_rewind(same) { same } else { 0 };
+        let requested = ids.len() - reused;
         if ids.len() > self.capacity() {
-            let (used, requested) = (reused, ids.len() - reused);
-            return Err(Error::ContextFull { used, requested, capacity: self.capacity() });
+            return Err(Error::ContextFull { used: reused, requested, capacity: self.capacity() });
         }
+        self.check_ids(ids.get(reused..).unwrap_or_default())?;
+        self.model.gguf().check_unchanged()?;
         Ok(Preparation { ids, reused, start, warnings, chat })
+    }
+
+    /// The conversation's prompt; whoever asks for a reply decides whether the model is to think.
+    fn render(&self, chat: Chat, thinking: Option<bool>) -> Result<(Prompt, Option<Chat>)> {
+        let chat = Chat { thinking: thinking.unwrap_or(chat.thinking), ..chat };
+        let prompt = self.model.chat_template().prompt(self.model.tokenizer(), &chat)?;
+        Ok((prompt, Some(chat)))
     }
 
     /// Forgets what differs and queues what is to be read.
     fn enter(&mut self, ready: &Preparation) -> Result<SyncReport> {
-        self.rewind(ready.reused)?;
+        self.cut(ready.reused)?;
         self.pending = ready.ids.get(ready.reused..).unwrap_or_default().to_vec();
         Ok(SyncReport { reused: ready.reused, prefilled: self.pending.len() })
     }
+}
+
+/// A number that no call of the conversation has, `call_N` being their ids.
+fn next_call(messages: &[Message]) -> u64 {
+    let calls = messages.iter().flat_map(|message| match message {
+        Message::Assistant { tool_calls, .. } => tool_calls.as_slice(),
+        _ => &[],
+    });
+    let numbers = calls.filter_map(|call| call.id.strip_prefix("call_")?.parse::<u32>().ok());
+    numbers.max().map_or(1, |most| u64::from(most) + 1)
 }

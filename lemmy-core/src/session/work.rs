@@ -2,10 +2,12 @@
 
 #![forbid(unsafe_code)]
 
-use super::Session;
+use std::time::Instant;
+
+use super::{Session, set_len};
 use crate::TokenId;
 use crate::backend::{Input, Scratch, SeqSlice};
-use crate::error::{Error, Result, try_vec};
+use crate::error::{Error, Result};
 use crate::generate::FinishReason;
 use crate::model::Model;
 use crate::threads::CancelToken;
@@ -18,6 +20,8 @@ pub(crate) struct Work {
     rows: usize,
     /// Whether they belong to the prompt.
     is_prompt: bool,
+    /// When it was wanted.
+    since: Instant,
 }
 
 impl Work {
@@ -39,9 +43,7 @@ pub(crate) fn forward(
     let vocab = model.plan().spec.vocab;
     for (session, work) in &mut *parts {
         session.positions.check_room(work.len())?;
-        if session.logits.len() != work.rows * vocab {
-            session.logits = try_vec(work.rows * vocab, 0.0, "logits")?;
-        }
+        set_len(&mut session.logits, work.rows * vocab)?;
     }
     let mut slices: Vec<SeqSlice<'_>> = Vec::with_capacity(parts.len());
     for (session, work) in &mut *parts {
@@ -60,12 +62,16 @@ pub(crate) fn forward(
 impl Session {
     /// What the running reply wants evaluated next, at most `most` tokens; `None` when it is over or there is none.
     pub(crate) fn next_work(&mut self, most: usize) -> Option<Work> {
+        let since = Instant::now();
         let most = most.min(self.kv.batch);
         let running = self.reply.as_mut()?;
+        if running.reply.finished().is_some() {
+            return None;
+        }
         if !self.pending.is_empty() {
             let tokens: Vec<_> = self.pending.iter().take(most).copied().collect();
             let rows = usize::from(tokens.len() == self.pending.len());
-            return Some(Work { tokens, rows, is_prompt: true });
+            return Some(Work { tokens, rows, is_prompt: true, since });
         }
         let room = self.positions.capacity() - self.positions.len();
         if room == 0 {
@@ -73,13 +79,15 @@ impl Session {
             return None;
         }
         let tokens = running.reply.wanted(room.min(most)).to_vec();
-        (!tokens.is_empty()).then(|| Work { rows: tokens.len(), tokens, is_prompt: false })
+        (!tokens.is_empty()).then_some(Work { rows: tokens.len(), tokens, is_prompt: false, since })
     }
 
-    /// Takes what a forward pass over `work` has given: the tokens are part of the past, the reply moves on.
+    /// Takes what a forward pass over `work` has given: the tokens are part of the past, the reply moves on. Tokens that
+    /// were guessed wrong are forgotten again.
     pub(crate) fn absorb(&mut self, work: &Work) -> Result<()> {
         self.positions.advance(work.len());
         self.tokens.extend_from_slice(&work.tokens);
+        self.unread = None;
         let Some(running) = &mut self.reply else {
             return Err(Error::Internal("logits without a reply".into()));
         };
@@ -87,14 +95,17 @@ impl Session {
             self.pending.drain(..work.len());
             running.read += work.len();
             running.reply.read(running.read, running.read + self.pending.len());
-            if work.rows > 0 {
-                running.reply.absorb(&mut self.logits)?;
-            }
-            return Ok(());
         }
-        let right = running.reply.absorb(&mut self.logits)?;
+        let taken = if work.rows > 0 { running.reply.absorb(&mut self.logits) } else { Ok(1) };
+        running.reply.took(work.since.elapsed(), work.is_prompt);
+        if work.is_prompt {
+            return taken.map(|_| ());
+        }
+        // The first of them was said, whatever came of the others.
+        let right = *taken.as_ref().unwrap_or(&1);
         let wrong = work.len().saturating_sub(right);
-        if wrong > 0 { self.rewind(self.tokens.len() - wrong) } else { Ok(()) }
+        self.cut(self.tokens.len() - wrong)?;
+        taken.map(|_| ())
     }
 
     /// One forward pass for this session alone.

@@ -24,32 +24,55 @@ use crate::TokenId;
 #[derive(Debug)]
 pub struct TextDecoder<'t> {
     tokenizer: &'t Tokenizer,
-    /// Bytes not yet given out.
-    pending: Vec<u8>,
-    /// What the last call gave out.
-    text: String,
+    state: DecoderState,
 }
 
 impl<'t> TextDecoder<'t> {
     pub(super) fn new(tokenizer: &'t Tokenizer) -> Self {
-        Self { tokenizer, pending: Vec::new(), text: String::new() }
+        Self { tokenizer, state: DecoderState::new() }
     }
 }
 
 impl TextDecoder<'_> {
     /// Text that is complete after this id; may be empty.
     pub fn push(&mut self, id: TokenId) -> &str {
+        self.state.push(self.tokenizer, id)
+    }
+
+    /// What was kept back, as U+FFFD; the decoder is empty afterwards.
+    pub fn finish(&mut self) -> &str {
+        self.state.finish()
+    }
+}
+
+/// What a [`TextDecoder`] remembers, for whoever cannot borrow the tokenizer for so long: it is handed in with each id.
+#[derive(Debug, Clone, Default)]
+pub struct DecoderState {
+    /// Bytes not yet given out.
+    pending: Vec<u8>,
+    /// What the last call gave out.
+    text: String,
+}
+
+impl DecoderState {
+    /// Nothing decoded yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Text that is complete after this id; may be empty. All ids of one text need the same tokenizer.
+    pub fn push(&mut self, tokenizer: &Tokenizer, id: TokenId) -> &str {
         self.text.clear();
-        if self.tokenizer.is_control(id) {
+        if tokenizer.is_control(id) {
             self.drop_pending();
         } else {
-            self.pending.extend_from_slice(self.tokenizer.piece(id));
+            self.pending.extend_from_slice(tokenizer.piece(id));
             self.take_complete();
         }
         &self.text
     }
 
-    /// What was kept back, as U+FFFD; the decoder is empty afterwards.
+    /// What was kept back, as U+FFFD; nothing is kept afterwards.
     pub fn finish(&mut self) -> &str {
         self.text.clear();
         self.drop_pending();
