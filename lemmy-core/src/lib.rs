@@ -60,7 +60,7 @@ pub use generate::{Event, Finish, FinishReason, GenerateOptions, StepHook, Think
 pub use grammar::Constraint;
 pub use model::{LoadMode, LoadProgress, LoadStage, LoadTask, MemoryEstimate, Model, ModelBuilder, ModelInfo};
 pub use sampler::{Sampler, SamplerParams, Stage};
-pub use schedule::{JobId, Scheduler};
+pub use schedule::{JobId, Refused, Scheduler, SchedulerStats};
 pub use session::{Generation, KvType, Logits, Session, SessionBuilder, Source, SyncReport};
 pub use threads::{CancelToken, ThreadPool, ThreadPoolBuilder};
 pub use tokenizer::{DecoderState, Special, TextDecoder, Tokenizer};

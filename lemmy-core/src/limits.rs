@@ -119,7 +119,3 @@ pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
 pub const GRAMMAR_TWINS: usize = 4;
 /// Most nodes of the prefix tree of a vocabulary. Gemma's has half a million.
 pub const GRAMMAR_NODES: usize = 1 << 22;
-/// Longest text of a saved session (all messages together are one), in bytes. Pictures are part of it.
-pub const SESSION_TEXT_BYTES: u64 = 1 << 30;
-/// Most tools of a saved session.
-pub const SESSION_TOOLS: u64 = 100_000;

@@ -171,6 +171,11 @@ impl Model {
         MemoryEstimate::new(&self.0.gguf, &self.0.plan, &self.0.weights, &*self.0.backend, kv)
     }
 
+    /// Whether the other is a clone of this one.
+    pub(crate) fn is_same(&self, other: &Model) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
     pub(crate) fn engine(&self) -> &dyn Engine {
         &*self.0.engine
     }

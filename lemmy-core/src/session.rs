@@ -56,6 +56,8 @@ pub struct Session {
     pending: Vec<TokenId>,
     /// The reply in the making.
     reply: Option<Running>,
+    /// What was told about the last prompt, so that it is not told with each.
+    warned: Vec<String>,
 }
 
 impl Session {
@@ -159,6 +161,7 @@ impl Session {
             unread: self.unread,
             pending: Vec::new(),
             reply: None,
+            warned: self.warned.clone(),
         })
     }
 

@@ -98,6 +98,7 @@ impl SessionBuilder {
             unread: None,
             pending: Vec::new(),
             reply: None,
+            warned: Vec::new(),
             kv,
             cancel: self.cancel,
             model: self.model,
