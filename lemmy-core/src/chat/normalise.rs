@@ -409,3 +409,6 @@ fn output_json(output: &ToolOutput) -> Result<Value, String> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;
