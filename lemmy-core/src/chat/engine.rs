@@ -76,7 +76,8 @@ impl Engine {
         std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().stack_size(limits::TEMPLATE_STACK_BYTES);
             let thread = thread.spawn_scoped(scope, || self.run(variables));
-            let thread = thread.map_err(|source| Error::Io { what: "cannot start the template's thread".into(), source })?;
+            let thread =
+                thread.map_err(|source| Error::Io { what: "cannot start the template's thread".into(), source })?;
             thread.join().unwrap_or_else(|_| Err(Error::Internal("the template engine panicked".into())))
         })
     }

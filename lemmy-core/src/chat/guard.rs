@@ -226,8 +226,14 @@ mod tests {
             ("{% set (a.b, c) = x, y %}", "{% set (a.b, c) =( x, y )|lemmy_shallow(true) %}"),
             ("{% set x = '%}' ~ \"\\\"%}\" %}{{ 1 }}", "{% set x =( '%}' ~ \"\\\"%}\" )|lemmy_shallow %}{{ 1 }}"),
             ("{% set x = {'a': {}}%}", "{% set x =( {'a': {}})|lemmy_shallow %}"),
-            ("{% set x | default([y], true) %}z{% endset %}", "{% set x | default([y], true) |lemmy_shallow %}z{% endset %}"),
-            ("{% set x = a == b if c >= d else e(f=1) %}", "{% set x =( a == b if c >= d else e(f=1) )|lemmy_shallow %}"),
+            (
+                "{% set x | default([y], true) %}z{% endset %}",
+                "{% set x | default([y], true) |lemmy_shallow %}z{% endset %}",
+            ),
+            (
+                "{% set x = a == b if c >= d else e(f=1) %}",
+                "{% set x =( a == b if c >= d else e(f=1) )|lemmy_shallow %}",
+            ),
         ];
         for (source, expected) in rows {
             assert_eq!(guarded(source), expected);

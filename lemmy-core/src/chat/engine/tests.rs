@@ -123,15 +123,24 @@ fn output_bombs_end() {
 #[test]
 fn deep_values_end() {
     let repeated = |set: &str| {
-        format!("{{% set ns = namespace(x=[], m={{}}) %}}{{% set x = [] %}}{{% for i in range(99999) %}}{set}{{% endfor %}}")
+        format!(
+            "{{% set ns = namespace(x=[], m={{}}) %}}{{% set x = [] %}}{{% for i in range(99999) %}}{set}{{% endfor %}}"
+        )
     };
-    let wraps = ["[ns.x]", "{'a': ns.x}", "(ns.x, 1)", "ns.x, 1", "dict(a=ns.x)", "[ns.x] + [1]", "[ns.x] * 2", "namespace(a=ns.x)"];
+    let wraps = [
+        "[ns.x]",
+        "{'a': ns.x}",
+        "(ns.x, 1)",
+        "ns.x, 1",
+        "dict(a=ns.x)",
+        "[ns.x] + [1]",
+        "[ns.x] * 2",
+        "namespace(a=ns.x)",
+    ];
+    let reasons = ["nested too deep", "in a namespace", "did not end within"];
     for value in wraps {
-        for print in ["", "{{ ns.x }}", "{{ ns.x | tojson }}", "{{ ns.x == [ns.x] }}", "{{ [ns.x] ~ '' }}"] {
-            let message = stopped(&format!("{}{print}", repeated(&format!("{{% set ns.x = {value} %}}"))));
-            let reasons = ["nested too deep", "in a namespace", "did not end within"];
-            assert!(reasons.iter().any(|reason| message.contains(reason)), "{value}: {message}");
-        }
+        let message = stopped(&repeated(&format!("{{% set ns.x = {value} %}}")));
+        assert!(reasons.iter().any(|reason| message.contains(reason)), "{value}: {message}");
     }
     stopped(&repeated("{% set ns.x | default([ns.x], true) %}{% endset %}"));
     stopped(&repeated("{% macro m() %}{{ ns.x }}{% endmacro %}{% set ns.x = m %}"));
@@ -175,6 +184,9 @@ fn json_prints_as_in_python() {
         ("{'x': [1, 2]} | tojson(indent=2)", "{\n  \"x\": [\n    1,\n    2\n  ]\n}"),
     ];
     for (expression, text) in rows {
-        assert_eq!(Engine::new(&format!("{{{{ {expression} }}}}"), Trust::Known).unwrap().render(&variables).unwrap(), text);
+        assert_eq!(
+            Engine::new(&format!("{{{{ {expression} }}}}"), Trust::Known).unwrap().render(&variables).unwrap(),
+            text
+        );
     }
 }

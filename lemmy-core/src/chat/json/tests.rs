@@ -29,7 +29,8 @@ fn what_clients_write_is_read() {
         name: name.into(),
         arguments_json: arguments.into(),
     };
-    let result = |call_id: &str, name: &str, output| Message::ToolResult { call_id: call_id.into(), name: name.into(), output };
+    let result =
+        |call_id: &str, name: &str, output| Message::ToolResult { call_id: call_id.into(), name: name.into(), output };
     assert_eq!(
         messages,
         [
@@ -80,7 +81,10 @@ fn errors_name_the_place() {
         (json!([{"role": "user"}]), "messages[0].content: is missing"),
         (json!([{"role": "user", "content": 1}]), "messages[0].content: expected a string or a list, found a number"),
         (json!([{"role": "user", "content": "x", "colour": 1}]), "messages[0]: the key \"colour\" is not known here"),
-        (json!([{"role": "system", "content": [{"type": "image", "index": 0}]}]), "content[0]: only text can stand here"),
+        (
+            json!([{"role": "system", "content": [{"type": "image", "index": 0}]}]),
+            "content[0]: only text can stand here",
+        ),
         (json!([{"role": "assistant", "function_call": {}}]), "messages[0].function_call: is not supported"),
         (user(json!({"type": "video_url"})), "content[0].type: found \"video_url\""),
         (user(json!({"type": "text", "text": "x", "cache": 1})), "content[0]: the key \"cache\""),
@@ -89,7 +93,10 @@ fn errors_name_the_place() {
         (user(json!({"type": "image_url", "image_url": "data:image/png;base64,A"})), "base64: its end"),
         (user(json!({"type": "image", "data": "AAEC", "detail": "huge"})), "detail: found \"huge\""),
         (user(json!({"type": "image", "data": "AAEC", "soft_tokens": 71})), "soft_tokens: expected 70, 140"),
-        (call(json!({"name": "f", "arguments": "[]"})), "tool_calls[0].function.arguments: expected the text of a JSON"),
+        (
+            call(json!({"name": "f", "arguments": "[]"})),
+            "tool_calls[0].function.arguments: expected the text of a JSON",
+        ),
         (call(json!({"name": "f", "arguments": "{"})), "tool_calls[0].function.arguments: not JSON"),
         (call(json!({"arguments": "{}"})), "tool_calls[0].function.name: is missing"),
     ];
@@ -144,7 +151,8 @@ fn value() -> impl Strategy<Value = Value> {
 }
 
 fn a_message() -> impl Strategy<Value = Message> {
-    let image = (prop::collection::vec(any::<u8>(), 0..8), prop::option::of(prop::sample::select(vec![70_u16, 280, 1120])));
+    let image =
+        (prop::collection::vec(any::<u8>(), 0..8), prop::option::of(prop::sample::select(vec![70_u16, 280, 1120])));
     let image = image.prop_map(|(bytes, budget)| {
         let image = Image::from_bytes(bytes);
         budget.map_or(image.clone(), |budget| image.budget(budget))
@@ -165,16 +173,38 @@ fn a_message() -> impl Strategy<Value = Message> {
         prop::collection::vec(part, 0..4).prop_map(Message::User),
         (any::<String>(), any::<Option<String>>(), prop::collection::vec(call, 0..3))
             .prop_map(|(text, thinking, tool_calls)| Message::Assistant { text, thinking, tool_calls }),
-        (any::<String>(), any::<String>(), output)
-            .prop_map(|(call_id, name, output)| Message::ToolResult { call_id, name, output }),
+        (any::<String>(), any::<String>(), output).prop_map(|(call_id, name, output)| Message::ToolResult {
+            call_id,
+            name,
+            output
+        }),
     ]
 }
 
 /// JSON that is nearly right: known keys and values in any places.
 fn nearly() -> impl Strategy<Value = Value> {
     let word = prop::sample::select(vec![
-        "role", "content", "user", "assistant", "tool", "tool_calls", "function", "name", "arguments", "{}", "id", "type",
-        "text", "image_url", "url", "data:image/png;base64,AA", "index", "image", "parameters", "strict", "json",
+        "role",
+        "content",
+        "user",
+        "assistant",
+        "tool",
+        "tool_calls",
+        "function",
+        "name",
+        "arguments",
+        "{}",
+        "id",
+        "type",
+        "text",
+        "image_url",
+        "url",
+        "data:image/png;base64,AA",
+        "index",
+        "image",
+        "parameters",
+        "strict",
+        "json",
     ]);
     let leaf = prop_oneof![word.clone().prop_map(Value::from), any::<i8>().prop_map(Value::from), Just(Value::Null)];
     leaf.prop_recursive(6, 48, 6, move |inner| {

@@ -71,7 +71,8 @@ fn results_find_their_calls() {
     let result = |id: &str, name: &str, text: &str| {
         format!(r#"{{"role":"tool","tool_call_id":"{id}","name":"{name}","content":"{text}"}}"#)
     };
-    let response = |name: &str, text: &str| format!("<|tool_response>response:{name}{{value:<|\"|>{text}<|\"|>}}<tool_response|>");
+    let response =
+        |name: &str, text: &str| format!("<|tool_response>response:{name}{{value:<|\"|>{text}<|\"|>}}<tool_response|>");
     let rows = [
         // Ids as they should be, in another order.
         (["1", "2"], [("2", "", "b"), ("1", "", "a")], [("g", "b"), ("f", "a")], vec![]),
@@ -100,7 +101,8 @@ fn results_find_their_calls() {
 
 #[test]
 fn lost_and_late_results_are_named() {
-    let (text, warnings) = turns("", r#"{"role":"tool","tool_call_id":"1","content":"r"},{"role":"assistant","content":"a"}"#);
+    let (text, warnings) =
+        turns("", r#"{"role":"tool","tool_call_id":"1","content":"r"},{"role":"assistant","content":"a"}"#);
     assert_eq!(text, format!("<|turn>model\na<turn|>\n{OFF}"));
     assert_eq!(warnings, ["messages[1]: this result has no call before it; it is left out"]);
 
@@ -179,14 +181,24 @@ fn limits_and_errors_are_typed() {
         (0..depth).fold("{\"type\":\"string\"}".to_owned(), |inner, _| object(inner))
     };
     assert!(render(vec![user()], vec![tool("f", &schema(limits::SCHEMA_DEPTH))]).is_ok());
-    let many = vec![user(); limits::CHAT_MESSAGES];
-    assert!(render(many, vec![tool("f", ""); limits::TOOLS]).is_ok());
+    let turn = |i| if i % 2 == 0 { user() } else { Message::assistant("x") };
+    let many = (0..limits::CHAT_MESSAGES).map(turn).collect();
+    let many = Chat { messages: many, tools: vec![tool("f", ""); limits::TOOLS], ..Chat::default() };
+    assert!(ChatTemplate::canonical().unwrap().render(&many, &RenderOptions::default()).is_ok());
     let rows = [
         (vec![user(); limits::CHAT_MESSAGES + 1], vec![], "messages: 4097, at most 4096"),
         (vec![user()], vec![tool("f", ""); limits::TOOLS + 1], "tools: 257, at most 256"),
         (vec![Message::user("x".repeat(limits::CHAT_BYTES + 1))], vec![], "bytes of text, at most"),
-        (vec![user(), call(nested(limits::JSON_DEPTH + 1))], vec![], "messages[1].tool_calls[0].arguments: nested deeper"),
-        (vec![user(), call("[1]".into())], vec![], "messages[1].tool_calls[0].arguments: expected the text of a JSON object"),
+        (
+            vec![user(), call(nested(limits::JSON_DEPTH + 1))],
+            vec![],
+            "messages[1].tool_calls[0].arguments: nested deeper",
+        ),
+        (
+            vec![user(), call("[1]".into())],
+            vec![],
+            "messages[1].tool_calls[0].arguments: expected the text of a JSON object",
+        ),
         (vec![user()], vec![tool("f", &schema(limits::SCHEMA_DEPTH + 1))], "tools[0].parameters_json: nested deeper"),
         (vec![user()], vec![tool("a b", "")], "tools[0].name: found \"a b\""),
         (vec![user()], vec![tool("", "")], "tools[0].name: found \"\""),
@@ -224,16 +236,16 @@ fn golden_conversations_come_out_the_same_as_messages() {
         }
     }
     let by_design = [
-        "system_parts",          // no space after the last part
-        "strip_thinking_parts",  // the parts of an answer are one text
-        "no_bos",                // there is one always
-        "call_resp_unknown",     // results find their calls
-        "call_resp_wrong_id",    // the same
-        "call_with_content",     // text before the calls
+        "system_parts",             // no space after the last part
+        "strip_thinking_parts",     // the parts of an answer are one text
+        "no_bos",                   // there is one always
+        "call_resp_unknown",        // results find their calls
+        "call_resp_wrong_id",       // the same
+        "call_with_content",        // text before the calls
         "call_with_content_answer", // the same
-        "call_args_string_error", // arguments are read from their text
-        "dup_ids",               // results find their calls
-        "call_no_ids",           // the same
+        "call_args_string_error",   // arguments are read from their text
+        "dup_ids",                  // results find their calls
+        "call_no_ids",              // the same
     ];
     assert_eq!((same, other), (93, by_design.map(String::from).to_vec()));
 }

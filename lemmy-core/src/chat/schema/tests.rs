@@ -20,11 +20,19 @@ fn property(schema: Value) -> (Value, Vec<String>) {
 fn properties_become_what_templates_print() {
     let rows = [
         (json!({"type": ["string", "null"]}), json!({"type": "string", "nullable": true}), ""),
-        (json!({"type": ["null", "integer", "string"]}), json!({"type": "integer", "nullable": true}), "all but the first type"),
+        (
+            json!({"type": ["null", "integer", "string"]}),
+            json!({"type": "integer", "nullable": true}),
+            "all but the first type",
+        ),
         (json!({"type": "null"}), json!({"type": "null"}), ""),
         (json!({"type": "STRING"}), json!({"type": "string"}), ""),
         (json!({"anyOf": [{"type": "null"}, {"type": "number"}]}), json!({"type": "number", "nullable": true}), ""),
-        (json!({"oneOf": [{"type": "number"}, {"type": "string"}]}), json!({"type": "number"}), "all but the first of oneOf"),
+        (
+            json!({"oneOf": [{"type": "number"}, {"type": "string"}]}),
+            json!({"type": "number"}),
+            "all but the first of oneOf",
+        ),
         (
             json!({"$ref": "#/$defs/Colour", "description": "of the car"}),
             json!({"type": "string", "description": "of the car", "enum": ["red", "blue"]}),
@@ -42,14 +50,22 @@ fn properties_become_what_templates_print() {
         ),
         (json!({"enum": [1, 2]}), json!({"type": "integer"}), "`enum`"),
         (json!({"type": "integer", "minimum": 1, "default": 2}), json!({"type": "integer"}), "`default`, `minimum`"),
-        (json!({"type": "object", "additionalProperties": {"type": "string"}}), json!({"type": "object", "properties": {}}), ""),
+        (
+            json!({"type": "object", "additionalProperties": {"type": "string"}}),
+            json!({"type": "object", "properties": {}}),
+            "",
+        ),
         (json!({"type": "array", "items": true}), json!({"type": "array"}), ""),
         (
             json!({"type": "array", "items": {"$ref": "#/$defs/Colour"}}),
             json!({"type": "array", "items": {"type": "string", "enum": ["red", "blue"], "description": "a colour"}}),
             "",
         ),
-        (json!({"type": "array", "items": {"type": ["string", "null"], "maxLength": 2}}), json!({"type": "array", "items": {"type": ["string", "null"], "maxLength": 2}}), ""),
+        (
+            json!({"type": "array", "items": {"type": ["string", "null"], "maxLength": 2}}),
+            json!({"type": "array", "items": {"type": ["string", "null"], "maxLength": 2}}),
+            "",
+        ),
         (json!(true), json!({"type": "any"}), ""),
         (
             json!({"$ref": "#/$defs/Node"}),
@@ -87,11 +103,28 @@ fn hostile_references_are_refused() {
 
 fn schema() -> impl Strategy<Value = Value> {
     let keys = vec![
-        "type", "properties", "items", "$ref", "anyOf", "oneOf", "allOf", "enum", "const", "required", "description",
-        "$defs", "nullable", "a",
+        "type",
+        "properties",
+        "items",
+        "$ref",
+        "anyOf",
+        "oneOf",
+        "allOf",
+        "enum",
+        "const",
+        "required",
+        "description",
+        "$defs",
+        "nullable",
+        "a",
     ];
-    let words = prop::sample::select(vec!["string", "object", "array", "null", "#", "#/$defs/a", "#/properties/a", "a"]);
-    let leaf = prop_oneof![words.prop_map(Value::from), any::<bool>().prop_map(Value::from), any::<i8>().prop_map(Value::from)];
+    let words =
+        prop::sample::select(vec!["string", "object", "array", "null", "#", "#/$defs/a", "#/properties/a", "a"]);
+    let leaf = prop_oneof![
+        words.prop_map(Value::from),
+        any::<bool>().prop_map(Value::from),
+        any::<i8>().prop_map(Value::from)
+    ];
     leaf.prop_recursive(6, 64, 6, move |inner| {
         prop_oneof![
             1 => prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
