@@ -77,9 +77,11 @@ pub const TEMPLATE_BYTES: usize = 1 << 20;
 /// Steps that a chat template may take whatever it is given; for each message and byte of the input some more. A step pays
 /// for 64 bytes too, so this is at most 128 MB and a fraction of a second. An ordinary conversation takes some thousands.
 pub const TEMPLATE_FUEL: u64 = 2_000_000;
-/// Deepest nesting of calls and blocks while a template runs; a macro's call counts for about four. Enough for values of
-/// [`JSON_DEPTH`], and little of a thread's stack.
-pub const TEMPLATE_RECURSION: usize = 400;
+/// Deepest nesting of calls and blocks while a template runs; a macro's call counts for several. It is the most that the
+/// engine allows, and enough for values of [`JSON_DEPTH`].
+pub const TEMPLATE_RECURSION: usize = 500;
+/// Stack of the thread that a template runs on, in bytes; only what is used takes memory.
+pub const TEMPLATE_STACK_BYTES: usize = 64 << 20;
 /// Longest text that a template may make whatever it is given, in bytes; four bytes more for each byte of the input.
 pub const TEMPLATE_OUTPUT_BYTES: usize = 1 << 20;
 /// Deepest nesting of a JSON text: messages, arguments, schemas. Real schemas stay under ten.

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use serde_json::{Map, Value};
 
 use super::engine::Engine;
+use super::versions;
 use crate::TokenId;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -34,7 +35,7 @@ impl Marked {
     /// `trusted`: other texts that will be [spelled](Marks::spell) with these marks.
     pub(super) fn new(source: &str, trusted: &[&str], tokenizer: &Tokenizer, used: &BTreeSet<char>) -> Result<Self> {
         let marks = Marks::new(source, trusted, tokenizer, used)?;
-        Ok(Self { engine: Engine::new(&marks.spell(source, tokenizer))?, marks })
+        Ok(Self { engine: Engine::new(&marks.spell(source, tokenizer), versions::trust(source))?, marks })
     }
 
     /// Whether it does for this vocabulary and a conversation with these characters of the marks' range.

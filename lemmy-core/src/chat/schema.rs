@@ -295,3 +295,6 @@ fn size(value: &Value) -> usize {
     };
     inner + 16
 }
+
+#[cfg(test)]
+mod tests;

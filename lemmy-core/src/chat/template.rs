@@ -92,7 +92,7 @@ impl ChatTemplate {
 
     fn with_warning(source: impl Into<String>, warning: Option<String>) -> Result<Self> {
         let source = source.into();
-        let engine = Engine::new(&source)?;
+        let engine = Engine::new(&source, versions::trust(&source))?;
         let habits = Habits::of(&engine);
         Ok(Self(Arc::new(Inner { source, engine, habits, marked: OnceLock::new(), warning })))
     }
