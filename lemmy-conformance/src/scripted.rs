@@ -150,23 +150,23 @@ impl KvStore for Past {
     }
 
     fn layout(&self) -> &'static str {
-        "scripted"
+        "scripted tokens"
     }
 
-    /// Every layer has the tokens for its rows.
     fn export(&self, _layer: usize, positions: Range<usize>, to: &mut dyn Write) -> io::Result<()> {
         let tokens = self.tokens.get(positions).ok_or(io::ErrorKind::InvalidInput)?;
-        tokens.iter().try_for_each(|id| to.write_all(&id.to_le_bytes()))
+        tokens.iter().try_for_each(|token| to.write_all(&token.to_le_bytes()))
     }
 
     fn import(&mut self, _layer: usize, positions: Range<usize>, from: &mut dyn Read) -> io::Result<()> {
-        self.tokens.truncate(positions.start);
-        for _ in positions {
-            let mut id = [0; size_of::<TokenId>()];
-            from.read_exact(&mut id)?;
-            self.tokens.push(TokenId::from_le_bytes(id));
-        }
-        Ok(())
+        self.tokens.resize(self.tokens.len().max(positions.end), Session::SOFT);
+        let tokens = self.tokens.get_mut(positions).ok_or(io::ErrorKind::InvalidInput)?;
+        tokens.iter_mut().try_for_each(|token| {
+            let mut bytes = [0; 4];
+            from.read_exact(&mut bytes)?;
+            *token = TokenId::from_le_bytes(bytes);
+            Ok(())
+        })
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {
