@@ -42,6 +42,7 @@ pub mod quant;
 pub mod gguf;
 pub mod requantize;
 pub mod tokenizer;
+pub mod vision;
 pub mod chat;
 pub mod sampler;
 pub mod grammar;

@@ -59,3 +59,12 @@ pub const CONTEXT: u64 = 16 << 20;
 pub const BATCH: usize = 65_536;
 /// Most threads of a pool.
 pub const THREADS: usize = 1024;
+
+/// Largest picture file, in bytes. Photographs of 50 megapixels have about 20 MB.
+pub const IMAGE_BYTES: usize = 64 << 20;
+/// Longest side of a picture, in pixels: what JPEG and GIF can say.
+pub const IMAGE_SIDE: u64 = 65_535;
+/// Most pixels of a picture. Whatever it is, at most 1120 x 2304 of them are looked at.
+pub const IMAGE_PIXELS: u64 = 64 << 20;
+/// Most bytes that decoding a picture may take: its pixels with four channels of 16 bits.
+pub const IMAGE_MEMORY: u64 = IMAGE_PIXELS * 8;
