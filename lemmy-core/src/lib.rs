@@ -59,7 +59,7 @@ pub use chat::{Chat, ChatTemplate, Image, Message, Part, Tool, ToolCall, ToolOut
 pub use error::{Error, ErrorKind, GgufError, Result};
 pub use generate::{Event, Finish, FinishReason, GenerateOptions, StepHook, Thinking, TokenEvent, ToolChoice, Usage};
 pub use grammar::Constraint;
-pub use model::{LoadMode, LoadProgress, LoadStage, LoadTask, MemoryEstimate, Model, ModelBuilder, ModelInfo};
+pub use model::{LoadMode, LoadProgress, LoadStage, LoadTask, MemoryEstimate, Model, ModelBuilder, ModelInfo, Vision};
 pub use sampler::{Sampler, SamplerParams, Stage};
 pub use schedule::{JobId, Scheduler};
 pub use session::{Generation, KvType, Logits, Session, SessionBuilder, Source, SyncReport};

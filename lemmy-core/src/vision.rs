@@ -2,7 +2,7 @@
 //!
 //! [`Layout`] says how large a picture becomes and how many soft tokens it takes: the one place where that is worked
 //! out. [`decode`] turns bytes into pixels (feature `vision`), [`Patches::new`] resizes and cuts them, [`SoftCache`]
-//! keeps what the tower made of them. The tower comes later.
+//! keeps what the tower made of them. The tower itself is [`plan::VisionPlan`](crate::plan::VisionPlan).
 
 #![forbid(unsafe_code)]
 
