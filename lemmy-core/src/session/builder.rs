@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Session, check_memory};
+use super::{Session, check_memory, with_blocks};
 use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
 use crate::kv::{KvSpec, KvType, Positions};
 use crate::limits;
 use crate::model::Model;
 use crate::threads::CancelToken;
+use crate::vision::Budget;
 
 /// Options for a [`Session`].
 #[derive(Debug, Clone)]
@@ -81,12 +82,16 @@ impl SessionBuilder {
         }
         self.kv.batch = self.kv.batch.min(self.kv.context);
         self.kv.rewind = self.kv.rewind.min(self.kv.context);
-        check_memory(&self.model, &self.kv)?;
+        let picture = self.model.vision().map_or(0, |_| Budget::MAX.soft_tokens());
+        let block = self.kv.batch.max(picture).min(self.kv.context);
+        check_memory(&self.model, &self.kv, block)?;
         let engine = self.model.engine();
+        let blocks = with_blocks(&self.kv, block);
         Ok(Session {
-            cache: engine.new_kv(&self.kv)?,
+            block,
+            cache: engine.new_kv(&blocks)?,
             scratch: Some(engine.new_scratch(self.kv.batch)?),
-            positions: Positions::new(&self.kv, &self.model.plan().spec.layers),
+            positions: Positions::new(&blocks, &self.model.plan().spec.layers),
             tokens: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
