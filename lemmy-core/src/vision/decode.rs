@@ -87,7 +87,7 @@ mod decoder {
             let mut decoder = open(bytes)?;
             let (width, height) = decoder.dimensions();
             let color = decoder.color_type();
-            let orientation = orientation(&mut decoder);
+            let orientation = orientation(bytes, &mut decoder);
             let mut raw = try_vec(decoder.total_bytes() as usize, 0, "a picture")?;
             decoder.read_image(&mut raw).map_err(bad)?;
             let (width, height) = (width as usize, height as usize);
@@ -102,7 +102,7 @@ mod decoder {
             let mut decoder = open(bytes)?;
             let (width, height) = decoder.dimensions();
             let (width, height) = (width as usize, height as usize);
-            let swaps = convert::swaps_sides(orientation(&mut decoder));
+            let swaps = convert::swaps_sides(orientation(bytes, &mut decoder));
             Ok(if swaps { (height, width) } else { (width, height) })
         })
     }
@@ -139,8 +139,28 @@ mod decoder {
     }
 
     /// What EXIF says; a picture with broken EXIF stays as it is.
-    fn orientation(decoder: &mut impl ImageDecoder) -> Orientation {
-        decoder.orientation().unwrap_or(Orientation::NoTransforms)
+    fn orientation(bytes: &[u8], decoder: &mut impl ImageDecoder) -> Orientation {
+        let found = match bytes.strip_prefix(b"RIFF") {
+            None => decoder.orientation().ok(),
+            Some(riff) => webp_exif(riff).and_then(Orientation::from_exif_chunk),
+        };
+        found.unwrap_or(Orientation::NoTransforms)
+    }
+
+    /// The chunk `EXIF` of a WebP file, from behind its first word. The decoder would reserve what the chunk says it is
+    /// long before it looks whether that is there.
+    fn webp_exif(riff: &[u8]) -> Option<&[u8]> {
+        let mut chunks = riff.get(8..)?;
+        loop {
+            let (name, rest) = chunks.split_at_checked(4)?;
+            let (len, rest) = rest.split_first_chunk::<4>()?;
+            let len = u32::from_le_bytes(*len) as usize;
+            if name == b"EXIF" {
+                return rest.get(..len);
+            }
+            // Chunks stand at even places.
+            chunks = rest.get(len.checked_next_multiple_of(2)?..)?;
+        }
     }
 
     fn bad(error: image::ImageError) -> Error {
