@@ -42,6 +42,7 @@ pub mod quant;
 pub mod gguf;
 pub mod requantize;
 pub mod tokenizer;
+pub mod vision;
 pub mod chat;
 pub mod sampler;
 pub mod grammar;
@@ -58,7 +59,7 @@ pub use chat::{Chat, ChatTemplate, Image, Message, Part, Tool, ToolCall, ToolOut
 pub use error::{Error, ErrorKind, GgufError, Result};
 pub use generate::{Event, Finish, FinishReason, GenerateOptions, StepHook, Thinking, TokenEvent, ToolChoice, Usage};
 pub use grammar::Constraint;
-pub use model::{LoadMode, LoadProgress, LoadStage, LoadTask, MemoryEstimate, Model, ModelBuilder, ModelInfo};
+pub use model::{LoadMode, LoadProgress, LoadStage, LoadTask, MemoryEstimate, Model, ModelBuilder, ModelInfo, Vision};
 pub use sampler::{Sampler, SamplerParams, Stage};
 pub use schedule::{JobId, Refused, Scheduler, SchedulerStats};
 pub use session::{Generation, KvType, Logits, Session, SessionBuilder, Source, SyncReport};

@@ -104,9 +104,6 @@ pub const ARGUMENTS_BYTES: usize = 4 << 20;
 pub const SCHEMA_BYTES: usize = 1 << 20;
 /// Deepest nesting of a schema once its references are followed.
 pub const SCHEMA_DEPTH: usize = 24;
-/// Largest file of a picture, in bytes. Cameras write about 20 MB at most.
-pub const IMAGE_BYTES: usize = 32 << 20;
-
 /// Longest grammar, schema or regular expression of an answer, in bytes.
 pub const GRAMMAR_BYTES: usize = 256 << 10;
 /// Longest names and schemas of all tools that a call is constrained to, in bytes.
@@ -121,3 +118,12 @@ pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
 pub const GRAMMAR_TWINS: usize = 4;
 /// Most nodes of the prefix tree of a vocabulary. Gemma's has half a million.
 pub const GRAMMAR_NODES: usize = 1 << 22;
+
+/// Largest picture file, in bytes. Photographs of 50 megapixels have about 20 MB.
+pub const IMAGE_BYTES: usize = 64 << 20;
+/// Longest side of a picture, in pixels: what JPEG and GIF can say.
+pub const IMAGE_SIDE: u64 = 65_535;
+/// Most pixels of a picture. Whatever it is, at most 1120 x 2304 of them are looked at.
+pub const IMAGE_PIXELS: u64 = 64 << 20;
+/// Most bytes that decoding a picture may take: its pixels with four channels of 16 bits.
+pub const IMAGE_MEMORY: u64 = IMAGE_PIXELS * 8;
