@@ -185,6 +185,10 @@ fn limits_and_errors_are_typed() {
     let many = (0..limits::CHAT_MESSAGES).map(turn).collect();
     let many = Chat { messages: many, tools: vec![tool("f", ""); limits::TOOLS], ..Chat::default() };
     assert!(ChatTemplate::canonical().unwrap().render(&many, &RenderOptions::default()).is_ok());
+    let properties: Vec<String> = (0..20_000).map(|i| format!("\"p{i}\":{{\"type\":\"integer\"}}")).collect();
+    let wide = vec![tool("f", &format!("{{\"properties\":{{{}}}}}", properties.join(",")))];
+    let wide = Chat { messages: vec![user()], tools: wide, ..Chat::default() };
+    assert!(ChatTemplate::canonical().unwrap().render(&wide, &RenderOptions::default()).is_ok());
     let rows = [
         (vec![user(); limits::CHAT_MESSAGES + 1], vec![], "messages: 4097, at most 4096"),
         (vec![user()], vec![tool("f", ""); limits::TOOLS + 1], "tools: 257, at most 256"),
