@@ -100,8 +100,10 @@ pub const TOOLS: usize = 256;
 pub const TOOL_NAME_BYTES: usize = 256;
 /// Longest JSON of a tool call's arguments or of a tool's answer, in bytes.
 pub const ARGUMENTS_BYTES: usize = 4 << 20;
-/// Longest JSON schema of a tool, and most that its references may make of it, in bytes.
+/// Longest JSON schema of a tool, in bytes.
 pub const SCHEMA_BYTES: usize = 1 << 20;
+/// Most bytes that a schema may become once its references are followed, some for each schema in it included.
+pub const SCHEMA_WORK_BYTES: usize = 8 << 20;
 /// Deepest nesting of a schema once its references are followed.
 pub const SCHEMA_DEPTH: usize = 24;
 /// Longest grammar, schema or regular expression of an answer, in bytes.

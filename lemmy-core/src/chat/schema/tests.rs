@@ -142,7 +142,7 @@ proptest! {
         if let Ok((parameters, _)) = parameters(&schema) {
             prop_assert_eq!(&parameters["type"], "object");
             prop_assert!(parameters["properties"].is_object());
-            prop_assert!(size(&parameters) <= 2 * limits::SCHEMA_BYTES);
+            prop_assert!(size(&parameters) <= 2 * limits::SCHEMA_WORK_BYTES);
         }
     }
 }
