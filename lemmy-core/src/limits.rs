@@ -60,8 +60,12 @@ pub const BATCH: usize = 65_536;
 /// Most threads of a pool.
 pub const THREADS: usize = 1024;
 
-/// Longest grammar, schema or regular expression of an answer, in bytes.
-pub const GRAMMAR_BYTES: usize = 256 << 10;
+/// Longest JSON schema of an answer, in bytes.
+pub const SCHEMA_BYTES: usize = 256 << 10;
+/// Longest Lark grammar, in bytes. Work grows with the square of the alternatives of a rule.
+pub const LARK_BYTES: usize = 64 << 10;
+/// Longest regular expression of an answer, in bytes.
+pub const REGEX_BYTES: usize = 16 << 10;
 /// Longest names and schemas of all tools that a call is constrained to, in bytes.
 pub const TOOLS_BYTES: usize = 1 << 20;
 /// Most properties of one object of a JSON schema. Work grows with their square.
