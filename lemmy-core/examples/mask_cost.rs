@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p lemmy-core --features grammar --example mask_cost`
 
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Controls, Tool};

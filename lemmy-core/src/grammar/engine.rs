@@ -135,7 +135,12 @@ fn refused(subject: &'static str, reason: String) -> Error {
 /// The engine's message without what it tells its developers.
 fn failed(subject: &'static str, message: impl std::fmt::Display) -> Error {
     let message = format!("{message:#}");
-    refused(subject, message.split("\n<").next().unwrap_or_default().trim().into())
+    let reason = message.split("\n<").next().unwrap_or_default().trim();
+    match reason.strip_prefix("panic: ") {
+        // The engine caught it.
+        Some(panic) => Error::Internal(format!("grammar engine, with these {subject}: {panic}")),
+        None => refused(subject, reason.into()),
+    }
 }
 
 /// How a text ends.
