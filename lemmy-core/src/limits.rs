@@ -106,8 +106,13 @@ pub const SCHEMA_BYTES: usize = 1 << 20;
 pub const SCHEMA_WORK_BYTES: usize = 8 << 20;
 /// Deepest nesting of a schema once its references are followed.
 pub const SCHEMA_DEPTH: usize = 24;
-/// Longest grammar, schema or regular expression of an answer, in bytes.
-pub const GRAMMAR_BYTES: usize = 256 << 10;
+
+/// Longest JSON schema of an answer, in bytes.
+pub const ANSWER_SCHEMA_BYTES: usize = 256 << 10;
+/// Longest Lark grammar, in bytes. Work grows with the square of the alternatives of a rule.
+pub const LARK_BYTES: usize = 64 << 10;
+/// Longest regular expression of an answer, in bytes.
+pub const REGEX_BYTES: usize = 16 << 10;
 /// Longest names and schemas of all tools that a call is constrained to, in bytes.
 pub const TOOLS_BYTES: usize = 1 << 20;
 /// Most properties of one object of a JSON schema. Work grows with their square.
