@@ -39,7 +39,8 @@ impl Model {
 pub struct Session {
     model: Model,
     kv: KvSpec,
-    cancel: CancelToken,
+    /// The caller's token, if he gave one.
+    cancel: Option<CancelToken>,
     cache: Box<dyn KvStore>,
     /// Working memory; a session that runs in a scheduler uses the scheduler's and has none.
     scratch: Option<Box<dyn Scratch>>,
@@ -255,7 +256,8 @@ impl Session {
             Some(scratch) => scratch,
             none => none.insert(self.model.engine().new_scratch(self.kv.batch)?),
         };
-        self.model.engine().forward(&mut [slice], &mut **scratch, &self.cancel)?;
+        let cancel = self.cancel.clone().unwrap_or_default();
+        self.model.engine().forward(&mut [slice], &mut **scratch, &cancel)?;
         self.positions.advance(n);
         Ok(())
     }
