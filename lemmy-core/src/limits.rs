@@ -72,6 +72,8 @@ pub const TOOLS_BYTES: usize = 1 << 20;
 pub const SCHEMA_PROPERTIES: usize = 1024;
 /// Largest bound on lengths of texts and arrays that a JSON schema may set.
 pub const SCHEMA_LENGTH: u64 = 1 << 15;
+/// Compiled grammars that are kept for the next reply, a few megabytes each.
+pub const GRAMMARS_KEPT: usize = 16;
 /// Longest token that a grammar can ask for, in bytes; a longer one never comes while an answer is constrained.
 pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
 /// Most tokens with one spelling that a grammar knows; real vocabularies have a character and its byte token.
