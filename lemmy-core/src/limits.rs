@@ -80,3 +80,8 @@ pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
 pub const GRAMMAR_TWINS: usize = 4;
 /// Most nodes of the prefix tree of a vocabulary. Gemma's has half a million.
 pub const GRAMMAR_NODES: usize = 1 << 22;
+
+/// Longest tool call, in bytes; a longer one is read as text. A context of 262,144 tokens holds about 1 MB of text.
+pub const CALL_BYTES: usize = 4 << 20;
+/// Deepest nesting of a tool call's arguments. Common readers of JSON go 127 deep; schemas of tools, under ten.
+pub const CALL_DEPTH: usize = 100;
