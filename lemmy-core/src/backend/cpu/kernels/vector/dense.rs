@@ -9,6 +9,7 @@
 //! order. So results depend neither on the tile nor on the instruction set.
 
 #![allow(clippy::indexing_slicing)] // Sizes are checked once, at the start of each kernel.
+#![allow(clippy::needless_range_loop)] // Indices name strips, rows and panels, often in several arrays at once.
 
 use super::isa::{Isa, Kernel, LANES};
 use super::math;
