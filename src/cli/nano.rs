@@ -10,7 +10,7 @@ use super::units::bytes as size;
 pub(crate) const NAME: &str = "nano";
 
 #[cfg(feature = "nano")]
-static MODEL: &[u8] = include_bytes!("../../tests/fixtures/tiny/tiny-q4_k_m.gguf");
+static MODEL: &[u8] = include_bytes!("../../models/lemmy-nano-q8_0.gguf");
 
 /// The bytes of its file.
 #[cfg(feature = "nano")]
