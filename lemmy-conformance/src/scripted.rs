@@ -2,7 +2,8 @@
 //! what a test wants, on any vocabulary.
 
 use std::any::Any;
-use std::ops::ControlFlow;
+use std::io::{self, Read, Write};
+use std::ops::{ControlFlow, Range};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lemmy_core::backend::{Backend, BackendMemory, Engine, Input, KvStore, Scratch, SeqSlice};
@@ -146,6 +147,26 @@ impl KvStore for Past {
 
     fn fork(&self) -> Result<Box<dyn KvStore>> {
         Ok(Box::new(Self { tokens: self.tokens.clone(), context: self.context }))
+    }
+
+    fn layout(&self) -> &'static str {
+        "scripted tokens"
+    }
+
+    fn export(&self, _layer: usize, positions: Range<usize>, to: &mut dyn Write) -> io::Result<()> {
+        let tokens = self.tokens.get(positions).ok_or(io::ErrorKind::InvalidInput)?;
+        tokens.iter().try_for_each(|token| to.write_all(&token.to_le_bytes()))
+    }
+
+    fn import(&mut self, _layer: usize, positions: Range<usize>, from: &mut dyn Read) -> io::Result<()> {
+        self.tokens.resize(self.tokens.len().max(positions.end), Session::SOFT);
+        let tokens = self.tokens.get_mut(positions).ok_or(io::ErrorKind::InvalidInput)?;
+        tokens.iter_mut().try_for_each(|token| {
+            let mut bytes = [0; 4];
+            from.read_exact(&mut bytes)?;
+            *token = TokenId::from_le_bytes(bytes);
+            Ok(())
+        })
     }
 
     fn as_any_mut(&mut self) -> &mut dyn Any {

@@ -2,8 +2,11 @@
 //!
 //! `cargo run --release -p lemmy-core --features grammar --example mask_cost`
 
+#![allow(clippy::print_stdout, clippy::unwrap_used)]
+
 use std::time::{Duration, Instant};
 
+use lemmy_core::chat::{Controls, Tool};
 use lemmy_core::grammar::{Grammars, Matcher};
 use lemmy_core::{Constraint, Sampler, Special, Tokenizer};
 
@@ -23,7 +26,34 @@ fn main() -> lemmy_core::Result<()> {
         let first = start.elapsed();
         walk(name, first, matcher, &tokenizer, &text)?;
     }
-    Ok(())
+
+    let tools = tools();
+    let start = Instant::now();
+    let matcher = grammars.tool_call(&tools, &Controls::new(&tokenizer))?;
+    let made = start.elapsed();
+    let call = "call:tool_41{limit:25,location:{city:<|\"|>Łódź, near the old mill; ask for \"Ewa\"<|\"|>,country:<|\"|>PL<|\"|>},\
+                query:<|\"|>Which trains leave after six o'clock in the evening, and which of them have a dining car? 🚆\n\
+                Answer in German if you can, or else in English.<|\"|>,tags:[<|\"|>travel<|\"|>,<|\"|>food<|\"|>],unit:<|\"|>metric<|\"|>}\
+                <tool_call|>";
+    walk("58 tools", made, matcher, &tokenizer, call)
+}
+
+/// As many tools as a large assistant has.
+fn tools() -> Vec<Tool> {
+    let parameters = r#"{"type":"object","properties":{
+        "query":{"type":"string","description":"What to look for"},"limit":{"type":"integer","minimum":1,"maximum":100},
+        "unit":{"type":"string","enum":["metric","imperial"]},"since":{"type":"string","format":"date"},
+        "tags":{"type":"array","items":{"type":"string"},"maxItems":8},"exact":{"type":"boolean"},
+        "location":{"type":"object","properties":{"city":{"type":"string"},"country":{"type":"string","pattern":"^[A-Z]{2}$"},
+            "radius":{"type":"number","minimum":0}},"required":["city"]}},"required":["query"]}"#;
+    let named = |i| Tool {
+        name: format!("tool_{i}"),
+        description: String::new(),
+        // No two alike, as in life.
+        parameters_json: parameters.replace("since", &format!("since_{i}")),
+        strict: true,
+    };
+    (0..58).map(named).collect()
 }
 
 fn cases() -> Vec<(&'static str, Constraint, String)> {

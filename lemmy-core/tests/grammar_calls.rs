@@ -8,6 +8,7 @@ mod schema;
 mod vocabulary;
 
 use std::sync::LazyLock;
+use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Controls, Tool};
 use lemmy_core::grammar::{Grammars, Matcher};
@@ -276,6 +277,55 @@ fn lenient_tools_take_any_arguments_where_the_schema_cannot_be_enforced() {
     lenient.strict = false;
     let (done, all) = progress(compile(&[lenient]).unwrap(), "call:f{a:1,b:[true]}<tool_call|>");
     assert_eq!(done, all);
+}
+
+/// Tools made to hurt are refused or compiled within a time that has a bound.
+#[test]
+fn hostile_tools() {
+    LazyLock::force(&GRAMMARS);
+    let members = |n: usize, schema: Value| -> Value {
+        (0..n).map(|i| (format!("p{i}"), schema.clone())).collect::<Map<String, Value>>().into()
+    };
+    let chain = |join: &dyn Fn(Value) -> Value| -> Value {
+        (0..60)
+            .map(|i| (format!("d{i}"), join(json!({ "$ref": format!("#/$defs/d{}", i + 1) }))))
+            .collect::<Map<_, _>>()
+            .into()
+    };
+    let twice = chain(
+        &|next| json!({ "type": "object", "properties": { "a": { "$ref": next["$ref"], "description": "x", "required": [] }, "b": { "$ref": next["$ref"], "required": ["q"] } } }),
+    );
+    let texts: Vec<String> = (0..5000).map(|i| format!("value number {i}")).collect();
+    let deep = (0..30).fold(json!({}), |inner, _| json!({ "type": "object", "properties": { "a": inner } }));
+    let choices: Vec<Value> = (0..2000).map(|i| json!([i, { "a": i }])).collect();
+    let schemas = [
+        json!({ "type": "object", "properties": members(1024, json!({ "type": "integer" })), "additionalProperties": true }),
+        json!({ "type": "object", "properties": members(300, json!({ "type": "integer", "minimum": 0, "maximum": 123_456 })) }),
+        json!({ "type": "object", "properties": { "a": { "enum": texts } } }),
+        json!({ "type": "object", "properties": { "a": { "enum": choices } } }),
+        json!({ "$ref": "#/$defs/d0", "$defs": twice }),
+        json!({ "allOf": [{ "$ref": "#" }] }),
+        json!({ "anyOf": [{ "$ref": "#" }, { "$ref": "#" }] }),
+        deep,
+        json!({ "type": "object", "properties": { "a": { "type": "string", "pattern": "^(.*a){20}(.*b){20}$", "maxLength": 30000 } } }),
+        json!({ "type": "object", "properties": { "a": { "type": "array", "minItems": 30000, "maxItems": 32768 } } }),
+        json!({ "type": "object", "properties": { "a": { "prefixItems": vec![json!({ "type": "null" }); 3000] } } }),
+    ];
+    for schema in &schemas {
+        let start = Instant::now();
+        let name: String = schema.to_string().chars().take(80).collect();
+        if let Ok(mut matcher) = compile(&[tool("f", schema)]) {
+            for id in GEMMA4.encode("call:f{a:", Special::Parse) {
+                // Too complex at this place: an error like any other.
+                let Ok(mask) = matcher.allowed() else { break };
+                if !mask.contains(id) {
+                    break;
+                }
+                matcher.accept(id).unwrap();
+            }
+        }
+        assert!(start.elapsed() < Duration::from_secs(30), "{name}: {:?}", start.elapsed());
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::PathBuf;
 
 use lemmy_core::chat::{Chat, Message, Tool};
-use lemmy_core::{Error, KvType, Model, Session, ThreadPool};
+use lemmy_core::{Error, Event, GenerateOptions, KvType, Model, Session, Source, ThreadPool};
 
 fn file(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny").join(format!("tiny-{name}.gguf"))
@@ -78,6 +78,23 @@ fn an_empty_session_and_a_full_one_are_saved_as_well() {
     assert_eq!(last(&mut restored, &prompt(70)), last(&mut s, &prompt(70)));
     let mut restored = model.restore(&mut &saved(&s)[..]).unwrap();
     assert!(matches!(restored.forward(&[1]), Err(Error::ContextFull { used: 70, .. })));
+}
+
+/// What a reply said last is not evaluated yet when it is over.
+#[test]
+fn a_reply_is_carried_on() {
+    let first = model("q4_k_m");
+    let options = || GenerateOptions::new().max_tokens(5).logprobs(1);
+    let said = |s: &mut Session, source: Source| -> Vec<u32> {
+        let events = s.send(source, options()).unwrap().map(|event| event.unwrap());
+        events.filter_map(|event| if let Event::Token(token) = event { Some(token.id) } else { None }).collect()
+    };
+    let mut s = first.session().context(200).build().unwrap();
+    said(&mut s, Source::Tokens(prompt(20)));
+    let mut restored = model("q4_k_m").restore(&mut &saved(&s)[..]).unwrap();
+    assert_eq!(said(&mut restored, Source::Here), said(&mut s, Source::Here));
+    assert_eq!(restored.tokens(), s.tokens());
+    assert!(s.tokens().len() > 20);
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use minijinja::value::{Kwargs, Rest, Value, ValueKind};
+use minijinja::value::{Kwargs, Value, ValueKind};
 use minijinja::{Error, ErrorKind, Output, State};
 
 use crate::limits;
@@ -44,11 +44,7 @@ pub(super) fn method(state: &mut State<'_, '_>, value: &Value, name: &str, args:
 }
 
 /// The `tojson` filter: `json.dumps(value, ensure_ascii=False)`, nothing escaped for HTML.
-pub(super) fn to_json(state: &mut State<'_, '_>, value: &Value, args: Rest<Value>) -> Result<String, Error> {
-    let (positional, kwargs): (&[Value], Kwargs) = minijinja::value::from_args(&args)?;
-    let [] = positional else {
-        return Err(Error::new(ErrorKind::TooManyArguments, "tojson takes named arguments only"));
-    };
+pub(super) fn to_json(state: &mut State<'_, '_>, value: &Value, kwargs: Kwargs) -> Result<String, Error> {
     let indent: Option<usize> = kwargs.get("indent")?;
     let sort_keys: Option<bool> = kwargs.get("sort_keys")?;
     let separators: Option<Vec<String>> = kwargs.get("separators")?;

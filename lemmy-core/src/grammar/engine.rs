@@ -41,9 +41,13 @@ impl Engine {
     }
 
     pub(super) fn answer(&self, constraint: &Constraint) -> Result<Follower> {
-        let (Constraint::JsonSchema(text) | Constraint::Regex(text) | Constraint::Lark(text)) = constraint;
         let subject = "constraint";
-        check_size(subject, text.len(), limits::GRAMMAR_BYTES)?;
+        let (text, most) = match constraint {
+            Constraint::JsonSchema(text) => (text, limits::ANSWER_SCHEMA_BYTES),
+            Constraint::Regex(text) => (text, limits::REGEX_BYTES),
+            Constraint::Lark(text) => (text, limits::LARK_BYTES),
+        };
+        check_size(subject, text.len(), most)?;
         let grammar = match constraint {
             Constraint::JsonSchema(text) => {
                 TopLevelGrammar::from_json_schema(schema::for_json(text).map_err(|fault| refused(subject, fault))?)
@@ -67,7 +71,12 @@ impl Engine {
     }
 
     fn compile(&self, subject: &'static str, grammar: TopLevelGrammar, ending: Ending) -> Result<Follower> {
-        let compile = || llguidance::Matcher::new(self.factory.create_parser(grammar));
+        let compile = || {
+            let mut matcher = llguidance::Matcher::new(self.factory.create_parser(grammar));
+            // A grammar that is too much for the engine shows it at once; the engine keeps the mask for the first step.
+            let _ = matcher.compute_mask_or_eos();
+            matcher
+        };
         let matcher = std::thread::scope(|scope| {
             let thread = std::thread::Builder::new().name("lemmy-grammar".into()).stack_size(STACK);
             let thread = thread.spawn_scoped(scope, compile);
@@ -126,7 +135,12 @@ fn refused(subject: &'static str, reason: String) -> Error {
 /// The engine's message without what it tells its developers.
 fn failed(subject: &'static str, message: impl std::fmt::Display) -> Error {
     let message = format!("{message:#}");
-    refused(subject, message.split("\n<").next().unwrap_or_default().trim().into())
+    let reason = message.split("\n<").next().unwrap_or_default().trim();
+    match reason.strip_prefix("panic: ") {
+        // The engine caught it.
+        Some(panic) => Error::Internal(format!("grammar engine, with these {subject}: {panic}")),
+        None => refused(subject, reason.into()),
+    }
 }
 
 /// How a text ends.
@@ -215,7 +229,7 @@ fn token_mask(set: SimpleVob, vocab: usize) -> TokenMask {
     let mut words = Vec::from(set);
     // The engine has room for one more token, which it scribbles on.
     words.truncate(vocab.div_ceil(32));
-    if let Some(last) = words.last_mut().filter(|_| vocab % 32 > 0) {
+    if let Some(last) = words.last_mut().filter(|_| !vocab.is_multiple_of(32)) {
         *last &= (1 << (vocab % 32)) - 1;
     }
     TokenMask::from_words(words)

@@ -2,13 +2,14 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Session, check_memory};
+use super::{Session, check_memory, with_blocks};
 use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
 use crate::kv::{KvSpec, KvType, Positions};
 use crate::limits;
 use crate::model::{MemoryEstimate, Model};
 use crate::threads::CancelToken;
+use crate::vision::Budget;
 
 /// Options for a [`Session`].
 #[derive(Debug, Clone)]
@@ -85,12 +86,15 @@ impl SessionBuilder {
     /// [`Error::OutOfMemory`].
     pub fn build(self) -> Result<Session> {
         let kv = self.spec()?;
-        check_memory(&self.model, &kv)?;
+        let block = self.block(&kv);
+        check_memory(&self.model, &kv, block)?;
         let engine = self.model.engine();
+        let blocks = with_blocks(&kv, block);
         Ok(Session {
-            cache: engine.new_kv(&kv)?,
+            block,
+            cache: engine.new_kv(&blocks)?,
             scratch: Some(engine.new_scratch(kv.batch)?),
-            positions: Positions::new(&kv, &self.model.plan().spec.layers),
+            positions: Positions::new(&blocks, &self.model.plan().spec.layers),
             tokens: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
@@ -98,10 +102,17 @@ impl SessionBuilder {
             unread: None,
             pending: Vec::new(),
             reply: None,
+            warned: Vec::new(),
             kv,
             cancel: self.cancel,
             model: self.model,
         })
+    }
+
+    /// Most tokens that enter together: a batch, or a picture, which is never cut.
+    pub(super) fn block(&self, kv: &KvSpec) -> usize {
+        let picture = self.model.vision().map_or(0, |_| Budget::MAX.soft_tokens());
+        kv.batch.max(picture).min(kv.context)
     }
 
     /// The sizes, checked; a batch is never larger than the context.

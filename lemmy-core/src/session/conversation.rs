@@ -195,10 +195,11 @@ impl Session {
             next_call: next_call(&chat.messages),
         };
         let mut reply = Reply::new(&self.model, &opening, options)?;
-        for warning in &ready.warnings {
+        for warning in ready.warnings.iter().filter(|warning| !self.warned.contains(warning)) {
             reply.warn(warning.clone());
         }
         let report = self.enter(&ready)?;
+        self.warned = ready.warnings;
         self.start = ready.start;
         let before = ready.chat.map(|chat| std::mem::replace(&mut self.chat, chat));
         self.reply = Some(Running { reply, read: 0, before, cancel });

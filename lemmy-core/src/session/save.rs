@@ -11,6 +11,7 @@
 //! | start | what a reply begins with |
 //! | written | one past the highest position ever written; at least the number of tokens |
 //! | tokens | count, then 32 bits each |
+//! | unread token | 1 if a reply's last token was said but not evaluated, else 0; then the token |
 //! | chat | thinking, preserve thinking, messages (JSON text), number of tools, of each: name, description, parameters, strict |
 //! | rows | layer by layer what the cache still holds, in pieces of 256 positions, as [`KvStore::export`](crate::backend::KvStore::export) writes them |
 //! | checksum | SHA-256 of everything before it |
@@ -26,7 +27,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 
 use self::stream::{In, Out, failed, hex, refused};
-use super::{Session, SessionBuilder};
+use super::{Session, SessionBuilder, with_blocks};
 use crate::TokenId;
 use crate::chat::{Chat, StartState, Tool, messages_from_json, messages_to_json};
 use crate::error::{Error, Result};
@@ -60,7 +61,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::Io`] if the writer refuses, [`Error::FileChanged`] if the model's file is no longer the one that was
-    /// loaded.
+    /// loaded, [`Error::Argument`] for a conversation beyond the [`limits`].
     pub fn save(&self, to: &mut dyn Write) -> Result<u64> {
         self.model.gguf().check_unchanged()?;
         let mut out = Out::new(to);
@@ -76,6 +77,8 @@ impl Session {
         out.number(self.positions.written() as u64)?;
         out.number(self.tokens.len() as u64)?;
         self.tokens.iter().try_for_each(|id| out.raw(&id.to_le_bytes()))?;
+        out.number(self.unread.iter().len() as u64)?;
+        self.unread.iter().try_for_each(|id| out.raw(&id.to_le_bytes()))?;
         write_chat(&mut out, &self.chat)?;
         for layer in 0..self.model.plan().spec.layers.len() {
             for piece in pieces(self.held(layer)) {
@@ -121,10 +124,13 @@ impl SessionBuilder {
         let start = item_of(STARTS, &mut from, "start of a reply")?;
         let context = self.kv.context as u64;
         let written = from.number("positions written", 0, context)? as usize;
-        let tokens = read_tokens(&mut from, written as u64, self.model.plan().spec.vocab)?;
+        let vocab = self.model.plan().spec.vocab;
+        let tokens = read_tokens(&mut from, "tokens", written as u64, vocab)?;
+        let unread = read_tokens(&mut from, "unread token", 1, vocab)?.pop();
         self.chat = read_chat(&mut from)?;
 
-        let positions = Positions::restored(&self.kv, &self.model.plan().spec.layers, tokens.len(), written)
+        let blocks = with_blocks(&self.kv, self.block(&self.kv));
+        let positions = Positions::restored(&blocks, &self.model.plan().spec.layers, tokens.len(), written)
             .ok_or_else(|| {
                 let expected = format!("as many as go with {} tokens", tokens.len());
                 Error::Session { what: "positions written", found: written.to_string(), expected }
@@ -134,7 +140,8 @@ impl SessionBuilder {
             let expected = session.cache.layout().to_owned();
             return Err(Error::Session { what: "layout of the cache", found: layout, expected });
         }
-        (session.tokens, session.positions, session.start) = (tokens, positions, start);
+        (session.tokens, session.positions) = (tokens, positions);
+        (session.start, session.unread) = (start, unread);
         for layer in 0..session.model.plan().spec.layers.len() {
             for piece in pieces(session.held(layer)) {
                 session.cache.import(layer, piece, &mut from).map_err(|e| failed("rows of the cache", e))?;
@@ -174,22 +181,32 @@ fn read_options(from: &mut In<'_>) -> Result<KvSpec> {
     })
 }
 
-fn read_tokens(from: &mut In<'_>, most: u64, vocab: usize) -> Result<Vec<TokenId>> {
-    const WHAT: &str = "tokens";
-    let count = from.number(WHAT, 0, most)?;
-    let bytes = from.bytes(WHAT, count * size_of::<TokenId>() as u64)?;
+fn read_tokens(from: &mut In<'_>, what: &'static str, most: u64, vocab: usize) -> Result<Vec<TokenId>> {
+    let count = from.number(what, 0, most)?;
+    let bytes = from.bytes(what, count * size_of::<TokenId>() as u64)?;
     let tokens: Vec<_> = bytes.as_chunks().0.iter().map(|&id| TokenId::from_le_bytes(id)).collect();
     let is_token = |&id: &TokenId| id == Session::SOFT || (id as usize) < vocab;
     match tokens.iter().find(|id| !is_token(id)) {
         None => Ok(tokens),
-        Some(id) => Err(Error::Session { what: WHAT, found: id.to_string(), expected: format!("less than {vocab}") }),
+        Some(id) => Err(Error::Session { what, found: id.to_string(), expected: format!("less than {vocab}") }),
     }
 }
 
 fn write_chat(out: &mut Out<'_>, chat: &Chat) -> Result<()> {
     out.number(chat.thinking.into())?;
     out.number(chat.preserve_thinking.into())?;
-    out.text(&messages_to_json(&chat.messages)?)?;
+    let messages = messages_to_json(&chat.messages)?;
+    for (what, found, most) in
+        [("bytes of messages", messages.len(), limits::CHAT_JSON_BYTES), ("tools", chat.tools.len(), limits::TOOLS)]
+    {
+        if found > most {
+            return Err(Error::Argument {
+                name: "chat",
+                reason: format!("{found} {what}, at most {most} can be saved"),
+            });
+        }
+    }
+    out.text(&messages)?;
     out.number(chat.tools.len() as u64)?;
     for tool in &chat.tools {
         out.text(&tool.name)?;
@@ -201,7 +218,7 @@ fn write_chat(out: &mut Out<'_>, chat: &Chat) -> Result<()> {
 }
 
 fn read_chat(from: &mut In<'_>) -> Result<Chat> {
-    const MOST: u64 = limits::SESSION_TEXT_BYTES;
+    const MOST: u64 = limits::CHAT_JSON_BYTES as u64;
     let (thinking, preserve_thinking) = (from.flag("thinking")?, from.flag("preserve thinking")?);
     let json = from.text("messages", MOST)?;
     let messages = messages_from_json(&json).map_err(|e| Error::Session {
@@ -209,7 +226,7 @@ fn read_chat(from: &mut In<'_>) -> Result<Chat> {
         found: e.to_string(),
         expected: "what was written".into(),
     })?;
-    let count = from.number("number of tools", 0, limits::SESSION_TOOLS)?;
+    let count = from.number("number of tools", 0, limits::TOOLS as u64)?;
     let tool = |_| {
         Ok(Tool {
             name: from.text("name of a tool", MOST)?,
@@ -230,7 +247,7 @@ fn pieces(positions: Range<usize>) -> impl Iterator<Item = Range<usize>> {
 /// The numbers of options in a file; never reused.
 const KV_TYPES: &[(u64, KvType)] = &[(1, KvType::F16), (2, KvType::F32), (3, KvType::Q8_0)];
 const STARTS: &[(u64, StartState)] =
-    &[(1, StartState::Model), (2, StartState::ClosedThought), (3, StartState::OpenThought)];
+    &[(1, StartState::Model), (2, StartState::ClosedThought), (3, StartState::OpenThought), (4, StartState::Answer)];
 
 fn number_of<T: Copy + PartialEq + std::fmt::Debug>(table: &[(u64, T)], item: T) -> Result<u64> {
     let found = table.iter().find(|(_, other)| *other == item).map(|(number, _)| *number);

@@ -1,10 +1,5 @@
 //! What a caller can ask of a reply: stop strings, budgets of thought, choice of tools, bias, hooks, seeds.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
-
-#[path = "support/stage.rs"]
-mod stage;
-
 use std::ops::ControlFlow;
 use std::sync::{Arc, Mutex};
 
@@ -14,7 +9,7 @@ use lemmy_core::{
     Error, Event, FinishReason, GenerateOptions, SamplerParams, Source, StepHook, Thinking, TokenEvent, ToolChoice,
 };
 
-use stage::{Actor, ids, joined, model, text};
+use crate::stage::{Actor, ids, joined, model, text};
 
 const CALL_OPEN: usize = 7;
 /// The letters follow.

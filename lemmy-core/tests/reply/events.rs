@@ -1,14 +1,9 @@
 //! From tokens to events: a scripted model says known tokens, and every event is known.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
-
-#[path = "support/stage.rs"]
-mod stage;
-
 use lemmy_core::chat::{StartState, Zone};
 use lemmy_core::{Event, FinishReason, GenerateOptions, Message, SamplerParams, ToolCall};
 
-use stage::{Actor, ids, joined, text};
+use crate::stage::{Actor, ids, joined, text};
 
 fn options() -> GenerateOptions {
     GenerateOptions::new()
@@ -175,7 +170,7 @@ fn tokens_are_shown_before_the_text_that_they_make() {
 
 #[test]
 fn the_corpus_of_replies_gives_the_recorded_events() {
-    let corpus: toml::Table = include_str!("../../tests/fixtures/chat/parser_cases.toml").parse().unwrap();
+    let corpus: toml::Table = include_str!("../../../tests/fixtures/chat/parser_cases.toml").parse().unwrap();
     let actor = Actor::new(&["x"]);
     let mut cases = 0;
     for case in corpus["case"].as_array().unwrap() {

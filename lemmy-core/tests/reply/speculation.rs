@@ -1,23 +1,11 @@
 //! Guessing ahead changes the speed of a reply and nothing else.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::expect_used)]
-
-#[path = "support/stage.rs"]
-mod stage;
-
-use std::path::PathBuf;
-
 use lemmy_conformance::scripted::Scripted;
-use lemmy_core::{Event, Finish, GenerateOptions, Model, SamplerParams, Source, ThreadPool, TokenId};
+use lemmy_core::{Event, Finish, GenerateOptions, Model, SamplerParams, Source, TokenId};
 
-use stage::{joined, model, text};
+use crate::stage::{joined, model, real, text};
 
 const LETTER_A: usize = 344;
-
-fn real() -> Model {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures/tiny/tiny-q4_k_m.gguf");
-    Model::builder(path).threads(ThreadPool::new(2).unwrap()).load().unwrap()
-}
 
 /// A text that goes round in circles, with a chance to leave them.
 fn circles(chance: f32) -> Scripted {

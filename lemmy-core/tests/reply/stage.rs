@@ -89,11 +89,43 @@ pub(crate) fn ids(model: &Model, pieces: &[&str]) -> Vec<TokenId> {
     pieces.iter().flat_map(one).collect()
 }
 
-/// A model that says what it is told to, after a prompt of three tokens.
+/// The tiny model with its own weights and vocabulary, on the CPU.
+pub(crate) fn real() -> Model {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../tests/fixtures/tiny/tiny-q4_k_m.gguf");
+    Model::builder(path).threads(ThreadPool::new(2).unwrap()).load().unwrap()
+}
+
+/// A model that says what it is told to: after a prompt of three tokens, or where a conversation's prompt ends.
 pub(crate) struct Actor {
     pub(crate) model: Model,
     pub(crate) backend: Scripted,
-    lines: Arc<Mutex<Vec<TokenId>>>,
+    lines: Arc<Mutex<Lines>>,
+}
+
+#[derive(Default)]
+struct Lines {
+    said: Vec<TokenId>,
+    /// The prompt of three tokens.
+    plain: Vec<TokenId>,
+    /// What stands between a turn's mark and the reply: the role, and a thought or none.
+    openings: Vec<Vec<TokenId>>,
+    turn_open: TokenId,
+    response_close: TokenId,
+}
+
+impl Lines {
+    /// Where the reply begins.
+    fn beginning(&self, tokens: &[TokenId]) -> usize {
+        if tokens.starts_with(&self.plain) {
+            return Actor::PROMPT;
+        }
+        let Some(mark) = tokens.iter().rposition(|&id| id == self.turn_open || id == self.response_close) else {
+            return tokens.len();
+        };
+        let after = &tokens[mark + 1..];
+        let opening = self.openings.iter().filter(|opening| after.starts_with(opening)).map(Vec::len).max();
+        mark + 1 + opening.unwrap_or(0)
+    }
 }
 
 impl Actor {
@@ -101,26 +133,35 @@ impl Actor {
 
     /// Says these pieces (see [`ids`]).
     pub(crate) fn new(pieces: &[&str]) -> Self {
-        let lines: Arc<Mutex<Vec<TokenId>>> = Arc::default();
+        let lines: Arc<Mutex<Lines>> = Arc::default();
         let said = lines.clone();
         let backend = Scripted::new(move |tokens, row| {
             let lines = said.lock().unwrap();
-            let at = tokens.len().saturating_sub(Self::PROMPT);
-            row[lines[at.min(lines.len() - 1)] as usize] = 60.0;
+            let at = tokens.len().saturating_sub(lines.beginning(tokens));
+            row[lines.said[at.min(lines.said.len() - 1)] as usize] = 60.0;
             Ok(())
         });
         let actor = Self { model: model(&backend), backend, lines };
+        let openings = [&["model\n"][..], &["model\n", "@<|channel>", "thought\n", "@<channel|>"]];
+        {
+            let mut lines = actor.lines.lock().unwrap();
+            lines.plain = actor.prompt(StartState::Answer).ids;
+            lines.openings = openings.map(|opening| ids(&actor.model, opening)).into();
+            lines.openings.push(ids(&actor.model, &["@<|channel>", "thought\n"]));
+            [lines.turn_open, lines.response_close] =
+                ["<|turn>", "<tool_response|>"].map(|mark| actor.model.tokenizer().find(mark).unwrap());
+        }
         actor.says(pieces);
         actor
     }
 
     /// Says these pieces from now on.
     pub(crate) fn says(&self, pieces: &[&str]) {
-        *self.lines.lock().unwrap() = ids(&self.model, pieces);
+        self.lines.lock().unwrap().said = ids(&self.model, pieces);
     }
 
     pub(crate) fn session(&self) -> Session {
-        self.model.session().context(512).build().unwrap()
+        self.model.session().context(1024).build().unwrap()
     }
 
     pub(crate) fn prompt(&self, start: StartState) -> Prompt {
