@@ -1,0 +1,210 @@
+"""Functions that the model may call: weather, calculator, calendar and clock."""
+
+from dataclasses import dataclass, field
+
+from .knowledge import add, compare, fact, words
+from .sample import Sample, assistant, loosen, user
+from .talk import talk
+from .words import CITIES, DAYS, EVENTS, NAMES, WEATHER, invented
+
+
+def function(name, description, properties=None, required=()):
+    f = {"name": name, "description": description}
+    if properties is not None:
+        f["parameters"] = {"type": "object", "properties": properties, "required": list(required)}
+    return {"type": "function", "function": f}
+
+
+def text(description):
+    return {"type": "string", "description": description}
+
+
+def weather_tool(rng):
+    city = text(rng.choice(["The city.", "Name of the city", "City name", "The name of a city"]))
+    p = {"city": city}
+    if rng.random() < 0.4:
+        p["unit"] = {"type": "string", "enum": ["celsius", "fahrenheit"]}
+    return function("get_weather", rng.choice(["Get the weather of a city.", "Gets the current weather.", "The current weather in a city",
+                                               "Returns the weather"]), p, ["city"])
+
+
+def calculator_tool(rng):
+    e = text(rng.choice(["The expression.", "What to calculate", "An arithmetic expression", "Expression, e.g. 12 * 7"]))
+    return function("calculator", rng.choice(["Calculate an expression.", "A calculator", "Evaluates arithmetic", "Calculates the value of an expression"]),
+                    {"expression": e}, ["expression"])
+
+
+def calendar_tool(rng):
+    day = {"type": "string"} if rng.random() < 0.5 else text("Day of the week")
+    hour = {"type": "integer"} if rng.random() < 0.5 else {"type": "integer", "description": "Hour of the day"}
+    return function("create_event", rng.choice(["Create an event in the calendar.", "Creates a calendar event", "Adds an event to the calendar"]), {
+        "title": text("Title of the event"),
+        "when": {"type": "object", "description": "Time of the event", "properties": {"day": day, "hour": hour}, "required": ["day", "hour"]},
+        "guests": {"type": "array", "description": "Names of the guests", "items": {"type": "string"}},
+    }, ["title", "when"])
+
+
+def clock_tool(rng):
+    d = rng.choice(["Get the time.", "The current time", "Returns the time of day"])
+    return function("get_time", d, {} if rng.random() < 0.5 else None)
+
+
+MAKERS = {"get_weather": weather_tool, "calculator": calculator_tool, "create_event": calendar_tool, "get_time": clock_tool}
+
+
+def offer(rng, needed, forbidden=(), most=3):
+    """Declarations with `needed` among them, in any order, and none of `forbidden`."""
+    others = [n for n in MAKERS if n not in needed and n not in forbidden]
+    extra = rng.sample(others, min(len(others), max(0, rng.choice((0, 0, 1, 1, 2, most)) - len(needed) + (0 if needed else 1))))
+    names = list(needed) + extra
+    rng.shuffle(names)
+    return [MAKERS[n](rng) for n in names]
+
+
+@dataclass
+class Request:
+    """A wish that one call fulfils. `results` are (what the tool returns as an object, the model's sentence about it)."""
+
+    user: str
+    name: str
+    arguments: dict
+    thought: str
+    key: tuple
+    result: dict
+    answer: str
+    phrase: str = ""  # the wish as a part of "... and ..."
+    more: dict = field(default_factory=dict)
+
+
+def weather(rng):
+    city = rng.choice(CITIES) if rng.random() < 0.6 else invented(rng)
+    ask = rng.choice(["What is the weather in {}?", "How is the weather in {}?", "What is the weather like in {}?", "Weather in {}?",
+                      "Tell me the weather in {}.", "Is it warm in {}?", "How warm is it in {}?", "Do I need a coat in {}?", "Get the weather in {}."])
+    unit = rng.choice(("celsius", "fahrenheit")) if rng.random() < 0.2 else None
+    args = {"city": city}
+    q = ask.format(city)
+    if unit:
+        args["unit"] = unit
+        q = f"{q[:-1]} in {unit.capitalize()}{q[-1]}"
+    sky, t = rng.choice(WEATHER), rng.randint(0, 40)
+    return Request(q, "get_weather", args, f"I need the weather in {city}.", ("weather", city, ask), {"condition": sky, "temperature": t},
+                   f"It is {sky} and {t} degrees in {city}.", f"the weather in {city}", {"unit": unit})
+
+
+OPERATIONS = {"*": ("times", "multiplied by"), "-": ("minus",), "/": ("divided by",), "+": ("plus",)}
+
+
+def calculation(rng):
+    op = rng.choice("**--/+")
+    a, b = rng.randint(2, 999), rng.randint(2, 99 if op in "*/" else 999)
+    if op == "-" and b > a:
+        a, b = b, a
+    if op == "/":
+        a = a // b * b or b
+    value = {"*": a * b, "-": a - b, "/": a // b, "+": a + b}[op]
+    form = rng.choice((f"{a} {op} {b}", f"{a} {op} {b}", f"{a} {rng.choice(OPERATIONS[op])} {b}"))
+    q = rng.choice(["What is {}?", "Calculate {}.", "How much is {}?", "Compute {}.", "{} = ?", "Tell me {}."]).format(form)
+    return Request(q, "calculator", {"expression": f"{a} {op} {b}"}, "I need the calculator.", ("calculation", a, op, b), {"result": value},
+                   f"The result is {value}.", form)
+
+
+def event(rng):
+    title, day, hour = rng.choice(EVENTS), rng.choice(DAYS), rng.randint(7, 22)
+    guests = [rng.choice(NAMES) if rng.random() < 0.8 else invented(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3)))]
+    guests = list(dict.fromkeys(guests))
+    who = "" if not guests else " with " + (guests[0] if len(guests) == 1 else ", ".join(guests[:-1]) + " and " + guests[-1])
+    q = rng.choice(["Create the event {e}{w} on {d} at {h}.", "Plan a {e}{w} on {d} at {h}.", "Add {e}{w} on {d} at {h} to my calendar.",
+                    "Put {e}{w} into my calendar: {d} at {h}.", "I want a {e}{w} on {d} at {h}.", "Schedule a {e} on {d} at {h}{w}."])
+    args = {"title": title, "when": {"day": day, "hour": hour}}
+    if guests:
+        args["guests"] = guests
+    return Request(q.format(e=title, w=who, d=day, h=hour), "create_event", args, f"I create the event {title}.", ("event", title, day, hour, *guests),
+                   {"status": "created"}, f"The event {title} on {day} at {hour} is in your calendar.")
+
+
+def clock(rng):
+    q = rng.choice(["What time is it?", "Tell me the time.", "What is the time?", "How late is it?", "Do you know the time?", "Time, please.",
+                    "What time is it now?", "Can you tell me the time?", "Give me the time.", "Is it late?"])
+    lead = rng.choice(["", "", "Hello! ", "Lemmy, ", "Quick: ", "Please: ", "Now: ", "Hi. "])
+    t = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
+    return Request(lead + q, "get_time", {}, "I need the time.", ("clock", lead, q), {"time": t}, f"It is {t}.")
+
+
+def request(rng):
+    return rng.draw(rng.choices((weather, calculation, event, clock), (4, 3, 5, 1))[0])
+
+
+def call(r, n):
+    return {"id": f"call_{n}", "type": "function", "function": {"name": r.name, "arguments": r.arguments}}
+
+
+def calls(rs):
+    return {"role": "assistant", "tool_calls": [call(r, i) for i, r in enumerate(rs)]}
+
+
+def two(rng):
+    """Two wishes in one sentence."""
+    if rng.random() < 0.6:
+        a, b = rng.draw(weather), rng.draw(weather)
+        for r in (a, b):
+            r.arguments.pop("unit", None)
+        ca, cb = a.arguments["city"], b.arguments["city"]
+        q = rng.choice(["What is the weather in {} and in {}?", "Compare the weather in {} and {}.", "How is the weather in {} and in {}?",
+                        "Is it warmer in {} or in {}?", "Weather in {} and {}?"]).format(ca, cb)
+    else:
+        a, b = rng.draw(weather), rng.draw(calculation)
+        a.arguments.pop("unit", None)
+        if rng.random() < 0.5:
+            a, b = b, a
+        q = rng.choice(["What is {} and {}?", "Tell me {} and {}.", "I need {} and {}.", "What is {}, and what is {}?"]).format(a.phrase, b.phrase)
+    return [a, b], q
+
+
+def tool_call(rng):
+    r = request(rng)
+    s = Sample("tool call", [user(loosen(rng, r.user))], calls([r]), offer(rng, [r.name]))
+    return s, r.thought
+
+
+def parallel(rng):
+    rs, q = two(rng)
+    s = Sample("parallel calls", [user(loosen(rng, q))], calls(rs), offer(rng, list(dict.fromkeys(r.name for r in rs))))
+    return s, " ".join(r.thought for r in rs)
+
+
+def responses(rng, rs):
+    """The tools' results, in one of the three forms that clients send: an object, its JSON, or JSON with other keys' order."""
+    import json
+    if rng.random() < 0.5:
+        return [], [{"name": r.name, "response": r.result} for r in rs]
+    return [{"role": "tool", "tool_call_id": f"call_{i}", "content": json.dumps(r.result, separators=rng.choice(((", ", ": "), (",", ":"))))}
+            for i, r in enumerate(rs)], []
+
+
+def answer(rng):
+    rs, q = ([r := request(rng)], r.user) if rng.random() < 0.7 else two(rng)
+    messages = [user(loosen(rng, q)), calls(rs)]
+    said = " ".join(r.answer for r in rs)
+    if len(rs) == 1 and rng.random() < 0.06:
+        rs[0].result, said = {"error": rng.choice(["not found", "timeout", "no access"])}, "The tool reported an error."
+    tool_messages, embedded = responses(rng, rs)
+    if embedded:
+        messages[-1]["tool_responses"] = embedded
+    messages += tool_messages
+    s = Sample("tool answer", messages, assistant(said), offer(rng, list(dict.fromkeys(r.name for r in rs))))
+    return s, "I have the result."
+
+
+CANNOT = {"get_weather": "I cannot look up the weather.", "calculator": "I cannot calculate that.", "create_event": "I have no calendar.",
+          "get_time": "I have no clock."}
+
+
+def no_call(rng):
+    """Tools are offered (or not), but none fits."""
+    if rng.random() < 0.4:
+        r = rng.draw(rng.choice((weather, event, clock)))
+        tools = offer(rng, [], [r.name]) if rng.random() < 0.7 else []
+        return Sample("no call", [user(loosen(rng, r.user))], assistant(CANNOT[r.name]), tools), "I have no tool for this."
+    make = rng.choice((add, compare, fact, fact, words, talk))
+    t = rng.draw(make)
+    return Sample("no call", [user(loosen(rng, t.user))], assistant(t.answer), offer(rng, [], ["calculator"] if make is add else [])), t.thought
