@@ -59,20 +59,27 @@ def small(rng):
     return rng.draw(rng.choice((add, add, compare, fact, fact, words, small_talk)))
 
 
-def memory(rng, longest=8):
-    """One or two things told, other talk, then a question for one of them."""
+def memory(rng, option=None):
+    """One to three things told, other talk, then a question for the first of them. With the option the talk between is longer than what
+    five sliding layers of 64 tokens can hand on together: only the global layer can answer."""
+    far = rng.random() < 0.2 if option is None else option
     makers = rng.sample((name, city, colour, number, pet), rng.choice((1, 1, 2, 3)))
     things = [rng.draw(makers[0])] + [m(rng) for m in makers[1:]]
+    if not far:
+        order = things[:]
+        rng.shuffle(order)
+    else:
+        order = things
     messages = []
-    order = things[:]
-    rng.shuffle(order)
+
+    def talk_between(turns):
+        for _ in range(turns):
+            s = small(rng)
+            messages.extend((user(loosen(rng, s.user)), assistant(s.answer)))
+
     for t in order:
         messages += [user(loosen(rng, t.told)), assistant(t.reply)]
-        for _ in range(rng.choice((0, 0, 1))):
-            s = small(rng)
-            messages += [user(loosen(rng, s.user)), assistant(s.answer)]
-    for _ in range(rng.randint(0, longest) if rng.random() < 0.8 else 0):
-        s = small(rng)
-        messages += [user(loosen(rng, s.user)), assistant(s.answer)]
+        talk_between(rng.choice((0, 0, 1)))
+    talk_between(rng.randint(15, 17) if far else rng.choice((0, 1, 2, 3, 4, 6, 8)))
     messages.append(user(loosen(rng, things[0].ask)))
     return Sample("memory", messages, assistant(things[0].answer)), "The user told me this before."

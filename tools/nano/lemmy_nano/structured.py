@@ -32,21 +32,25 @@ def schema_of(fields):
     return {"type": "object", "properties": {k: s for k, (s, _, _) in fields.items()}, "required": list(fields)}
 
 
-def person(rng):
+def person(rng, wanted=None):
+    """(sentence, wanted fields, schema, value, key). `wanted` asks for these fields, in this order; "home" holds the city in an
+    object of its own."""
     who, pool = field_pool(rng)
-    said = rng.sample([k for k in pool if k != "name"], rng.choice((1, 2, 2, 3, 4)))
+    pool["home"] = (schema_of({"city": ({"type": "string"}, "", "")}), {"city": pool["city"][1]}, pool["city"][2])
+    others = [k for k in pool if k not in ("name", "city" if rng.random() < 0.15 else "home")]
+    if wanted is None:
+        said = rng.sample(others, rng.choice((1, 2, 2, 3, 4)))
+        wanted = rng.sample(said, rng.randint(1, len(said)))
+        if rng.random() < 0.75:
+            wanted.insert(0 if rng.random() < 0.7 else rng.randint(0, len(wanted)), "name")
+    else:
+        said = [k for k in wanted if k != "name"]
+        said += [k for k in rng.sample(others, rng.choice((0, 1, 2))) if k not in said and not {k, *said} >= {"home", "city"}]
+        rng.shuffle(said)
     parts = [pool[k][2] for k in said]
     sentence = f"{who} " + (parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]) + "."
-    wanted = rng.sample(said, rng.randint(1, len(said)))
-    if rng.random() < 0.75:
-        wanted.insert(0 if rng.random() < 0.7 else rng.randint(0, len(wanted)), "name")
     fields = {k: pool[k] for k in wanted}
-    value = {k: v for k, (_, v, _) in fields.items()}
-    schema = schema_of(fields)
-    if "city" in wanted and len(wanted) > 1 and rng.random() < 0.15:
-        schema["properties"]["city"] = schema_of({"name": ({"type": "string"}, "", "")})
-        value["city"] = {"name": value["city"]}
-    return sentence, schema, value, ("json", who, *said, *wanted)
+    return sentence, wanted, schema_of(fields), {k: v for k, (_, v, _) in fields.items()}, ("json", who, *said, *wanted)
 
 
 SYSTEM = ["Answer with JSON that follows this schema: {s}", "Answer in JSON. Schema: {s}", "Reply only with a JSON object of this schema: {s}",
@@ -57,12 +61,20 @@ USER = ["{t} Answer as JSON with this schema: {s}", "Give me JSON with this sche
 
 def structured(rng):
     while True:
-        sentence, schema, value, key = person(rng)
+        sentence, wanted, schema, value, key = person(rng)
         if rng.wanted(key):
             break
     s = json.dumps(schema) if rng.random() < 0.6 else json.dumps(schema, separators=(",", ":"))
+    messages = []
     if rng.random() < 0.45:
-        messages = [system(rng.choice(SYSTEM).format(s=s)), user(sentence)]
+        messages.append(system(rng.choice(SYSTEM).format(s=s)))
+        for _ in range(rng.choice((0, 0, 1, 2))):
+            before = person(rng, wanted)
+            messages += [user(before[0]), assistant(json.dumps(before[3]))]
+        messages.append(user(sentence))
     else:
-        messages = [user(rng.choice(USER).format(s=s, t=sentence))]
+        messages.append(user(rng.choice(USER).format(s=s, t=sentence)))
+        if rng.random() < 0.3:
+            before = person(rng)
+            messages[:0] = [user(rng.choice(USER).format(s=json.dumps(before[2]), t=before[0])), assistant(json.dumps(before[3]))]
     return Sample("json", messages, assistant(json.dumps(value, ensure_ascii=False))), "I fill in the schema."

@@ -1,6 +1,7 @@
 """Functions that the model may call: weather, calculator, calendar and clock."""
 
-from dataclasses import dataclass, field
+import json
+from dataclasses import dataclass
 
 from .knowledge import add, compare, fact, words
 from .sample import Sample, assistant, loosen, user
@@ -73,7 +74,6 @@ class Request:
     result: dict
     answer: str
     phrase: str = ""  # the wish as a part of "... and ..."
-    more: dict = field(default_factory=dict)
 
 
 def weather(rng):
@@ -88,7 +88,7 @@ def weather(rng):
         q = f"{q[:-1]} in {unit.capitalize()}{q[-1]}"
     sky, t = rng.choice(WEATHER), rng.randint(0, 40)
     return Request(q, "get_weather", args, f"I need the weather in {city}.", ("weather", city, ask), {"condition": sky, "temperature": t},
-                   f"It is {sky} and {t} degrees in {city}.", f"the weather in {city}", {"unit": unit})
+                   f"It is {sky} and {t} degrees in {city}.", f"the weather in {city}")
 
 
 OPERATIONS = {"*": ("times", "multiplied by"), "-": ("minus",), "/": ("divided by",), "+": ("plus",)}
@@ -134,6 +134,14 @@ def request(rng):
     return rng.draw(rng.choices((weather, calculation, event, clock), (4, 3, 5, 1))[0])
 
 
+def fit(requests, tools):
+    """Leaves out arguments that the offered declarations do not have."""
+    known = {t["function"]["name"]: t["function"].get("parameters", {}).get("properties", {}) for t in tools}
+    for r in requests:
+        r.arguments = {k: v for k, v in r.arguments.items() if k in known.get(r.name, ())}
+    return requests
+
+
 def call(r, n):
     return {"id": f"call_{n}", "type": "function", "function": {"name": r.name, "arguments": r.arguments}}
 
@@ -142,9 +150,9 @@ def calls(rs):
     return {"role": "assistant", "tool_calls": [call(r, i) for i, r in enumerate(rs)]}
 
 
-def two(rng):
+def two(rng, weather_only=False):
     """Two wishes in one sentence."""
-    if rng.random() < 0.6:
+    if weather_only or rng.random() < 0.6:
         a, b = rng.draw(weather), rng.draw(weather)
         for r in (a, b):
             r.arguments.pop("unit", None)
@@ -160,39 +168,59 @@ def two(rng):
     return [a, b], q
 
 
+BY_NAME = {"get_weather": weather, "calculator": calculation, "create_event": event, "get_time": clock}
+
+
+def earlier(rng, tools):
+    """Up to three exchanges that went before, with the same tools: most a call, its result and the answer."""
+    names = [t["function"]["name"] for t in tools]
+    messages = []
+    for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
+        if names and rng.random() < 0.75:
+            if "get_weather" in names and rng.random() < 0.2:
+                rs, q = two(rng) if "calculator" in names else two(rng, weather_only=True)
+            else:
+                rs = [rng.draw(BY_NAME[rng.choice(names)])]
+                q = rs[0].user
+            messages += [user(loosen(rng, q)), *called(rng, fit(rs, tools)), assistant(" ".join(r.answer for r in rs))]
+        else:
+            t = rng.draw(rng.choice((compare, fact, words, talk) if "calculator" in names else (add, compare, fact, words, talk)))
+            messages += [user(loosen(rng, t.user)), assistant(t.answer)]
+    return messages
+
+
 def tool_call(rng):
     r = request(rng)
-    s = Sample("tool call", [user(loosen(rng, r.user))], calls([r]), offer(rng, [r.name]))
+    tools = offer(rng, [r.name])
+    s = Sample("tool call", [*earlier(rng, tools), user(loosen(rng, r.user))], calls(fit([r], tools)), tools)
     return s, r.thought
 
 
 def parallel(rng):
     rs, q = two(rng)
-    s = Sample("parallel calls", [user(loosen(rng, q))], calls(rs), offer(rng, list(dict.fromkeys(r.name for r in rs))))
+    tools = offer(rng, list(dict.fromkeys(r.name for r in rs)))
+    s = Sample("parallel calls", [*earlier(rng, tools), user(loosen(rng, q))], calls(fit(rs, tools)), tools)
     return s, " ".join(r.thought for r in rs)
 
 
-def responses(rng, rs):
-    """The tools' results, in one of the three forms that clients send: an object, its JSON, or JSON with other keys' order."""
-    import json
+def called(rng, rs):
+    """The calls and the tools' results, in one of the forms that clients send: objects within the message, or messages with JSON."""
+    m = calls(rs)
     if rng.random() < 0.5:
-        return [], [{"name": r.name, "response": r.result} for r in rs]
-    return [{"role": "tool", "tool_call_id": f"call_{i}", "content": json.dumps(r.result, separators=rng.choice(((", ", ": "), (",", ":"))))}
-            for i, r in enumerate(rs)], []
+        m["tool_responses"] = [{"name": r.name, "response": r.result} for r in rs]
+        return [m]
+    marks = rng.choice(((", ", ": "), (",", ":")))
+    return [m] + [{"role": "tool", "tool_call_id": f"call_{i}", "content": json.dumps(r.result, separators=marks)} for i, r in enumerate(rs)]
 
 
 def answer(rng):
     rs, q = ([r := request(rng)], r.user) if rng.random() < 0.7 else two(rng)
-    messages = [user(loosen(rng, q)), calls(rs)]
     said = " ".join(r.answer for r in rs)
     if len(rs) == 1 and rng.random() < 0.06:
         rs[0].result, said = {"error": rng.choice(["not found", "timeout", "no access"])}, "The tool reported an error."
-    tool_messages, embedded = responses(rng, rs)
-    if embedded:
-        messages[-1]["tool_responses"] = embedded
-    messages += tool_messages
-    s = Sample("tool answer", messages, assistant(said), offer(rng, list(dict.fromkeys(r.name for r in rs))))
-    return s, "I have the result."
+    tools = offer(rng, list(dict.fromkeys(r.name for r in rs)))
+    messages = [*earlier(rng, tools), user(loosen(rng, q)), *called(rng, fit(rs, tools))]
+    return Sample("tool answer", messages, assistant(said), tools), "I have the result."
 
 
 CANNOT = {"get_weather": "I cannot look up the weather.", "calculator": "I cannot calculate that.", "create_event": "I have no calendar.",
@@ -204,7 +232,8 @@ def no_call(rng):
     if rng.random() < 0.4:
         r = rng.draw(rng.choice((weather, event, clock)))
         tools = offer(rng, [], [r.name]) if rng.random() < 0.7 else []
-        return Sample("no call", [user(loosen(rng, r.user))], assistant(CANNOT[r.name]), tools), "I have no tool for this."
+        return Sample("no call", [*earlier(rng, tools), user(loosen(rng, r.user))], assistant(CANNOT[r.name]), tools), "I have no tool for this."
     make = rng.choice((add, compare, fact, fact, words, talk))
     t = rng.draw(make)
-    return Sample("no call", [user(loosen(rng, t.user))], assistant(t.answer), offer(rng, [], ["calculator"] if make is add else [])), t.thought
+    tools = offer(rng, [], ["calculator"] if make is add else [])
+    return Sample("no call", [*earlier(rng, tools), user(loosen(rng, t.user))], assistant(t.answer), tools), t.thought

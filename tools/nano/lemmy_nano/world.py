@@ -20,10 +20,12 @@ def simple(rng):
 
 def single(group, make):
     def sample(rng):
+        messages = [system(rng.choice(PLAIN))] if rng.random() < 0.08 else []
+        for _ in range(rng.choice((0, 0, 0, 1, 2, 3))):
+            t = rng.draw(make)
+            messages += [user(loosen(rng, t.user)), assistant(t.answer)]
         t = rng.draw(make)
-        messages = [user(loosen(rng, t.user))]
-        if rng.random() < 0.08:
-            messages.insert(0, system(rng.choice(PLAIN)))
+        messages.append(user(loosen(rng, t.user)))
         return Sample(group, messages, assistant(t.answer)), t.thought
     return sample
 
@@ -41,9 +43,12 @@ def conversation(rng):
     return Sample("conversation", messages, assistant(t.answer)), t.thought
 
 
-def styled(rng):
+STYLES = ("capitals", "german", "one word")
+
+
+def styled(rng, option=None):
     """A system prompt that changes the answer's language or form."""
-    style = rng.randrange(3)
+    style = rng.randrange(3) if option is None else option
     prompt = rng.choice((CAPITALS, IN_GERMAN, ONE_WORD)[style])
     if rng.random() < 0.2:
         prompt = rng.choice(PLAIN) + " " + prompt
@@ -59,7 +64,7 @@ def styled(rng):
         messages += [user(loosen(rng, t.user)), assistant(a)]
     t, a = turn()
     messages.append(user(loosen(rng, t.user)))
-    return Sample(("capitals", "german", "one word")[style], messages, assistant(a)), t.thought
+    return Sample(STYLES[style], messages, assistant(a)), t.thought
 
 
 # group -> (maker, share of the training documents, share of its documents with thinking on)
@@ -82,9 +87,10 @@ GROUPS = {
 
 
 def make(rng, group, thinking=None):
-    """One sample of a group. `thinking` None draws it by the group's share."""
-    maker, _, share = GROUPS[group]
-    sample, thought = maker(rng)
+    """One sample of a group, or of one style of system prompt. `thinking` None draws it by the group's share."""
+    maker, _, share = GROUPS[{"memory far": "memory"}.get(group, "system" if group in STYLES else group)]
+    option = {"option": STYLES.index(group)} if group in STYLES else {"option": True} if group == "memory far" else {}
+    sample, thought = maker(rng, **option)
     sample.thinking = rng.random() < share if thinking is None else thinking
     if sample.thinking:
         sample.answer["reasoning"] = thought
@@ -103,7 +109,7 @@ def training(seed):
         yield make(rng, rng.choices(names, weights)[0])
 
 
-TEST_GROUPS = {**{g: (g, False) for g in GROUPS}, "thinking: add": ("add", True), "thinking: compare": ("compare", True), "thinking: words": ("words", True),
+TEST_GROUPS = {**{g: (g, False) for g in (*GROUPS, "memory far", *STYLES) if g != "system"}, "thinking: add": ("add", True), "thinking: compare": ("compare", True), "thinking: words": ("words", True),
                "thinking: facts": ("facts", True), "thinking: tool call": ("tool call", True), "thinking: tool answer": ("tool answer", True)}
 
 
@@ -117,5 +123,5 @@ def tests(seed, each):
             mark = repr((s.messages, s.tools))
             if mark not in seen:
                 seen.add(mark)
-                s.group = name if group != "system" else s.group
+                s.group = name
                 yield s
