@@ -64,7 +64,7 @@ def memory(rng, option=None):
     five sliding layers of 64 tokens can hand on together: only the global layer can answer."""
     far = rng.random() < 0.2 if option is None else option
     makers = rng.sample((name, city, colour, number, pet), rng.choice((1, 1, 2, 3)))
-    things = [rng.draw(makers[0])] + [m(rng) for m in makers[1:]]
+    things = [rng.draw(m) for m in makers]
     if not far:
         order = things[:]
         rng.shuffle(order)

@@ -1,6 +1,7 @@
 """JSON to a given schema, from a sentence that holds the values and more."""
 
 import json
+from dataclasses import dataclass
 
 from .sample import Sample, assistant, system, user
 from .words import ANIMALS, CITIES, COLOURS, JOBS, NAMES, NOUNS, invented
@@ -32,9 +33,17 @@ def schema_of(fields):
     return {"type": "object", "properties": {k: s for k, (s, _, _) in fields.items()}, "required": list(fields)}
 
 
+@dataclass
+class Person:
+    sentence: str
+    wanted: list  # the schema's fields, in order
+    schema: dict
+    value: dict
+    key: tuple
+
+
 def person(rng, wanted=None):
-    """(sentence, wanted fields, schema, value, key). `wanted` asks for these fields, in this order; "home" holds the city in an
-    object of its own."""
+    """`wanted` asks for these fields, in this order; "home" holds the city in an object of its own."""
     who, pool = field_pool(rng)
     pool["home"] = (schema_of({"city": ({"type": "string"}, "", "")}), {"city": pool["city"][1]}, pool["city"][2])
     others = [k for k in pool if k not in ("name", "city" if rng.random() < 0.15 else "home")]
@@ -50,7 +59,7 @@ def person(rng, wanted=None):
     parts = [pool[k][2] for k in said]
     sentence = f"{who} " + (parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]) + "."
     fields = {k: pool[k] for k in wanted}
-    return sentence, wanted, schema_of(fields), {k: v for k, (_, v, _) in fields.items()}, ("json", who, *said, *wanted)
+    return Person(sentence, wanted, schema_of(fields), {k: v for k, (_, v, _) in fields.items()}, ("json", who, *said, *wanted))
 
 
 SYSTEM = ["Answer with JSON that follows this schema: {s}", "Answer in JSON. Schema: {s}", "Reply only with a JSON object of this schema: {s}",
@@ -60,21 +69,18 @@ USER = ["{t} Answer as JSON with this schema: {s}", "Give me JSON with this sche
 
 
 def structured(rng):
-    while True:
-        sentence, wanted, schema, value, key = person(rng)
-        if rng.wanted(key):
-            break
-    s = json.dumps(schema) if rng.random() < 0.6 else json.dumps(schema, separators=(",", ":"))
+    p = rng.draw(person)
     messages = []
     if rng.random() < 0.45:
+        s = json.dumps(p.schema, separators=rng.choice((None, (",", ":"))))
         messages.append(system(rng.choice(SYSTEM).format(s=s)))
         for _ in range(rng.choice((0, 0, 1, 2))):
-            before = person(rng, wanted)
-            messages += [user(before[0]), assistant(json.dumps(before[3]))]
-        messages.append(user(sentence))
+            before = rng.draw(lambda r: person(r, p.wanted))
+            messages += [user(before.sentence), assistant(json.dumps(before.value))]
+        messages.append(user(p.sentence))
     else:
-        messages.append(user(rng.choice(USER).format(s=s, t=sentence)))
-        if rng.random() < 0.3:
-            before = person(rng)
-            messages[:0] = [user(rng.choice(USER).format(s=json.dumps(before[2]), t=before[0])), assistant(json.dumps(before[3]))]
-    return Sample("json", messages, assistant(json.dumps(value, ensure_ascii=False))), "I fill in the schema."
+        for q in ([rng.draw(person)] if rng.random() < 0.3 else []) + [p]:
+            s = json.dumps(q.schema, separators=rng.choice((None, (",", ":"))))
+            messages += [user(rng.choice(USER).format(s=s, t=q.sentence)), assistant(json.dumps(q.value))]
+        messages.pop()
+    return Sample("json", messages, assistant(json.dumps(p.value))), "I fill in the schema."

@@ -172,10 +172,10 @@ BY_NAME = {"get_weather": weather, "calculator": calculation, "create_event": ev
 
 
 def earlier(rng, tools):
-    """Up to three exchanges that went before, with the same tools: most a call, its result and the answer."""
+    """Up to four exchanges that went before, with the same tools: most a call, its result and the answer."""
     names = [t["function"]["name"] for t in tools]
     messages = []
-    for _ in range(rng.choice((0, 0, 1, 1, 2, 3))):
+    for _ in range(rng.choice((0, 0, 1, 2, 3, 4))):
         if names and rng.random() < 0.75:
             if "get_weather" in names and rng.random() < 0.2:
                 rs, q = two(rng) if "calculator" in names else two(rng, weather_only=True)

@@ -2,6 +2,7 @@
 ones; an interrupted piece goes on from its last saved state."""
 
 import json
+import os
 import time
 from pathlib import Path
 
@@ -19,7 +20,7 @@ PICKS = 192  # places of a row that may be learned from
 ROWS = 5  # rows of one process in one step
 PROCESSES = 2
 BALANCE = 0.01
-SAVE_SECONDS, SCORE_SECONDS = 300, 480
+SAVE_SECONDS, SCORE_SECONDS = 300, 900
 
 
 def packed(encoder, samples, row=ROW, rows=ROWS, picks=PICKS):
@@ -117,6 +118,8 @@ def trained(model):
 def run(rank, model, grads, clock, barrier, job):
     """The loop of one process. clock[0] is the piece's progress from 0 to 1, written by process 0."""
     torch.set_num_threads(1)
+    if rank > 0:
+        os.setsid()  # Linux shares a busy machine out by session: each process gets a share of its own
     named = trained(model)
     sizes = [p.numel() for _, p in named]
     views = [[part.view(p.shape) for part, (_, p) in zip(g.split(sizes), named)] for g in grads]

@@ -2,7 +2,6 @@
 
 import json
 import math
-import random
 import time
 
 import torch
@@ -11,7 +10,9 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
-from . import files, pictures, render
+from . import files, pictures, render, train, world
+from . import model as architecture
+from .optim import optimisers
 from .sample import Chooser, held_out
 from .words import COLOURS, SHAPES
 
@@ -165,14 +166,73 @@ def check(model, fast, processor, tolerance=5e-3):
     return worst
 
 
-def vision_step(model, fast, processor, rng, size):
+def picture_loss(model, fast, processor, rng, size):
     """Loss of one step of pictures; small budgets mostly, the large ones now and then."""
     budget = rng.choices(BUDGETS, (70, 28, 1.4, 0.6))[0]
-    size = max(1, size * 70 // budget)
-    pixels, positions, ids, length, pick, target = batch(rng, processor, budget, size)
+    pixels, positions, ids, length, pick, target = batch(rng, processor, budget, max(1, size * 70 // budget))
     with torch.autocast("cpu", torch.bfloat16):
         x, block = embed(model, fast, pixels, positions, ids, processor.soft)
         hidden, balance = fast.forward_pictures(x.float(), length, block, pick)
         learned = target >= 0
         logits = fast.logits(hidden[learned])
-    return F.cross_entropy(logits, target[learned]) + 0.01 * balance
+    return F.cross_entropy(logits, target[learned]) + train.BALANCE * balance
+
+
+def piece(number, steps, minutes, work, muon_lr, adam_lr):
+    """One piece of vision training: a step of pictures, then a step of text, so that the text stays as good as it was."""
+    torch.set_num_threads(2)
+    model, encoder = files.load(), files.encoder()
+    processor, rng = Processor(encoder), Chooser(77_000 + number)
+    train.learnable_scalars(model)
+    fast = architecture.FastText(model)
+    if number == 1:
+        start_tower(model)
+        standardise(model, processor, rng)
+    print("fast forward differs by", architecture.check_fast_text(model, fast), "with pictures by", check(model, fast, processor), flush=True)
+    tower = [(n, p) for n, p in model.named_parameters() if "vision" in n]
+    text = train.trained(model)
+    opts = optimisers(tower, muon_lr, adam_lr) + optimisers(text, muon_lr * 0.3, adam_lr * 0.3)
+    rates = (muon_lr, adam_lr, muon_lr * 0.3, adam_lr * 0.3)
+    batches = train.packed(encoder, world.training(900_000 + number))
+    log = files.NANO / "log" / f"vision-{number}.jsonl"
+    log.parent.mkdir(exist_ok=True)
+    start, pictures_loss, text_loss = time.time(), None, None
+    bar = tqdm(total=steps, mininterval=20, smoothing=0.02)
+    for step in range(steps):
+        progress = max(step / steps, (time.time() - start) / (60 * minutes))
+        if progress >= 1:
+            break
+        for o, lr in zip(opts, rates):
+            for g in o.param_groups:
+                g["lr"] = lr * train.rate(progress)
+        loss = picture_loss(model, fast, processor, rng, 16)
+        loss.backward()
+        pictures_loss = loss.item() if pictures_loss is None else 0.96 * pictures_loss + 0.04 * loss.item()
+        ids, doc, pick, target = next(batches)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden, balance = fast(fast.embed(ids), fast.masks(doc, pick), pick)
+            learned = target >= 0
+            logits = fast.logits(hidden[learned])
+        loss = F.cross_entropy(logits, target[learned])
+        (loss + train.BALANCE * balance).backward()
+        text_loss = loss.item() if text_loss is None else 0.96 * text_loss + 0.04 * loss.item()
+        for o in opts:
+            o.step()
+            o.zero_grad()
+        bar.update()
+        bar.set_postfix(pictures=f"{pictures_loss:.4f}", text=f"{text_loss:.4f}", refresh=False)
+        if step % 20 == 0:
+            row = dict(step=step, tokens=(step + 1) * ids.numel(), minutes=round((time.time() - start) / 60, 2), loss=round(pictures_loss, 5), text=round(text_loss, 5))
+            with open(log, "a", encoding="utf-8") as f:
+                f.write(json.dumps(row) + "\n")
+        if step % 500 == 499:
+            files.save(model, metadata={"piece": f"vision {number}, unfinished"})
+    files.save(model, metadata={"piece": f"vision {number}"})
+
+
+def start_tower(model):
+    """Fresh weights for the tower and the projector; the text model stays."""
+    fresh = architecture.build(files.read_config())
+    architecture.initialise(fresh, seed=2)
+    keep = {n: p for n, p in fresh.state_dict().items() if "vision" in n}
+    model.load_state_dict(keep, strict=False)

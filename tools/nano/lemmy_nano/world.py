@@ -69,20 +69,20 @@ def styled(rng, option=None):
 
 # group -> (maker, share of the training documents, share of its documents with thinking on)
 GROUPS = {
-    "talk": (single("talk", talk.talk), 4, 0.15),
-    "unknown": (single("unknown", talk.unknown), 2, 0.1),
-    "facts": (single("facts", knowledge.fact), 6, 0.15),
-    "add": (single("add", knowledge.add), 12, 0.35),
-    "compare": (single("compare", knowledge.compare), 6, 0.2),
-    "words": (single("words", knowledge.words), 12, 0.15),
-    "conversation": (conversation, 8, 0.1),
+    "talk": (single("talk", talk.talk), 3, 0.15),
+    "unknown": (single("unknown", talk.unknown), 1.5, 0.1),
+    "facts": (single("facts", knowledge.fact), 3, 0.2),
+    "add": (single("add", knowledge.add), 20, 0.3),
+    "compare": (single("compare", knowledge.compare), 12, 0.2),
+    "words": (single("words", knowledge.words), 20, 0.15),
+    "conversation": (conversation, 6, 0.1),
     "system": (styled, 12, 0.1),
     "memory": (memory.memory, 10, 0.1),
-    "tool call": (tools.tool_call, 9, 0.2),
+    "tool call": (tools.tool_call, 8, 0.2),
     "parallel calls": (tools.parallel, 4, 0.2),
-    "tool answer": (tools.answer, 6, 0.2),
+    "tool answer": (tools.answer, 5, 0.2),
     "no call": (tools.no_call, 5, 0.15),
-    "json": (structured.structured, 10, 0.05),
+    "json": (structured.structured, 12, 0.05),
 }
 
 
