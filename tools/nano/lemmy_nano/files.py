@@ -62,6 +62,7 @@ def save(model, folder=ORIGINAL, metadata=None):
     path = folder / "model.safetensors"
     part = folder / "model.safetensors.part"
     save_file(weights, part, metadata={"format": "pt", **(metadata or {})})
+    part.chmod(0o644)
     part.replace(path)
     assert path.stat().st_size <= LIMIT, f"{path} has {path.stat().st_size} bytes, more than {LIMIT}"
 

@@ -66,6 +66,15 @@ SYSTEM = ["Answer with JSON that follows this schema: {s}", "Answer in JSON. Sch
           "Use this JSON schema for the answer: {s}"]
 USER = ["{t} Answer as JSON with this schema: {s}", "Give me JSON with this schema: {s} {t}", "Extract JSON from this text: {t} Schema: {s}",
         "{t}\nJSON schema: {s}", "JSON schema: {s}\nText: {t}"]
+KEYS = ["{t} Answer as JSON with the keys {k}.", "Give me JSON with the keys {k}: {t}", "Extract {k} as JSON: {t}", "JSON with {k}, please: {t}"]
+
+
+def ask(rng, p):
+    """A question for p in one message: mostly with the schema, now and then with the names of its fields."""
+    if rng.random() < 0.2:
+        k = p.wanted[0] if len(p.wanted) == 1 else ", ".join(p.wanted[:-1]) + " and " + p.wanted[-1]
+        return rng.choice(KEYS).format(t=p.sentence, k=k)
+    return rng.choice(USER).format(s=json.dumps(p.schema, separators=rng.choice((None, (",", ":")))), t=p.sentence)
 
 
 def structured(rng):
@@ -80,7 +89,6 @@ def structured(rng):
         messages.append(user(p.sentence))
     else:
         for q in ([rng.draw(person)] if rng.random() < 0.3 else []) + [p]:
-            s = json.dumps(q.schema, separators=rng.choice((None, (",", ":"))))
-            messages += [user(rng.choice(USER).format(s=s, t=q.sentence)), assistant(json.dumps(q.value))]
+            messages += [user(ask(rng, q)), assistant(json.dumps(q.value))]
         messages.pop()
     return Sample("json", messages, assistant(json.dumps(p.value))), "I fill in the schema."
