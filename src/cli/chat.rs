@@ -79,7 +79,7 @@ pub(crate) fn converse(args: &TalkArgs, talk: Talk, has_history: bool, context: 
         note(format_args!("{}. /help lists commands, Ctrl-D leaves.", conversation.talk.model.info().name));
     }
     conversation.run(&mut listener)?;
-    conversation.synchronise()?;
+    conversation.talk.synchronise(&conversation.chat)?;
     conversation.talk.keep()
 }
 
@@ -113,6 +113,7 @@ impl Conversation<'_> {
                     continue;
                 }
             };
+            interrupted = None;
             let done = match read(&line) {
                 Said::Nothing => Ok(()),
                 Said::Message(text) => self.say(Message::user(text)),
@@ -162,15 +163,6 @@ impl Conversation<'_> {
         // A person goes on after an answer that was stopped.
         let goes_on = is_cancelled && self.is_terminal && self.context.signals.forget_interrupt();
         if goes_on { Ok(()) } else { outcome }
-    }
-
-    /// Lets the session know what commands have changed.
-    fn synchronise(&mut self) -> Result<()> {
-        if self.talk.session.chat().messages == self.chat.messages || self.chat.messages.is_empty() {
-            return Ok(());
-        }
-        self.talk.session.sync(self.chat.clone(), &mut |_, _| {})?;
-        Ok(())
     }
 
     /// Takes back the last thing that the person said, and all that followed.

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use lemmy_core::chat::tools_from_json;
-use lemmy_core::{CancelToken, Constraint, FinishReason, Model, Session, Source, Tool, ToolChoice};
+use lemmy_core::{Chat, Constraint, FinishReason, Message, Model, Session, SessionBuilder, Source, Tool, ToolChoice};
 
 use super::failure::{Failure, Result};
 use super::input::file_text;
@@ -153,7 +153,7 @@ impl TalkArgs {
     /// Loads the model and makes the session.
     pub(crate) fn begin(&self, place: &Place, texts: Texts, signals: &Signals) -> Result<Talk> {
         let loaded = self.load.load(place, signals)?;
-        let (model, cancel) = (loaded.model, loaded.cancel);
+        let model = loaded.model;
         let wishes = Wishes {
             sampler: self.sampling.of(&model.info().sampling),
             max_tokens: usize::try_from(self.max_tokens).ok(),
@@ -163,20 +163,18 @@ impl TalkArgs {
             tool_choice: texts.tool_choice,
             speculate: self.speculate,
         };
-        let builder = model.session().cancel(cancel.clone());
-        let session = match &self.load_session {
-            Some(file) => builder.restore_file(file),
+        let kv = self.kv_type.into();
+        let builder = model.session().cancel(loaded.cancel).kv_type(kv);
+        let (builder, session) = match &self.load_session {
+            Some(file) => (builder.clone(), builder.restore_file(file)),
             None => {
-                let kv = self.kv_type.into();
-                let mut builder = builder.context(context::size(&model, self.ctx_size, kv)).kv_type(kv);
-                if let Some(system) = texts.system {
-                    builder = builder.system(system);
-                }
-                builder.tools(texts.tools).build()
+                let builder = builder.context(context::size(&model, self.ctx_size, kv)).tools(texts.tools);
+                let begun = texts.system.map_or(builder.clone(), |system| builder.clone().system(system));
+                (builder, begun.build())
             }
         };
         let session = signals.name(session)?;
-        Ok(Talk { session, model, cancel, wishes, load: loaded.time, save: self.save_session.clone() })
+        Ok(Talk { session, model, builder, wishes, load: loaded.time, save: self.save_session.clone() })
     }
 }
 
@@ -186,7 +184,8 @@ pub(crate) struct Talk {
     pub(crate) model: Model,
     pub(crate) wishes: Wishes,
     pub(crate) load: Duration,
-    cancel: CancelToken,
+    /// Options of a session without instructions.
+    builder: SessionBuilder,
     save: Option<PathBuf>,
 }
 
@@ -232,7 +231,25 @@ impl Talk {
 
     /// Goes on with a conversation that was kept.
     pub(crate) fn restore(&mut self, file: &str) -> Result<()> {
-        self.session = self.model.session().cancel(self.cancel.clone()).restore_file(file)?;
+        self.session = self.builder.clone().restore_file(file)?;
+        Ok(())
+    }
+
+    /// Makes this the session's conversation, without a reply.
+    pub(crate) fn synchronise(&mut self, chat: &Chat) -> Result<()> {
+        if self.session.chat().messages == chat.messages {
+            return Ok(());
+        }
+        if chat.messages.iter().any(|message| matches!(message, Message::User(_))) {
+            self.session.sync(chat.clone(), &mut |_, _| {})?;
+            return Ok(());
+        }
+        let builder = self.builder.clone().context(self.session.capacity()).tools(chat.tools.clone());
+        let begun = match chat.messages.first() {
+            Some(Message::System(text)) => builder.system(text),
+            _ => builder,
+        };
+        self.session = begun.build()?;
         Ok(())
     }
 }

@@ -7,6 +7,8 @@ mod chat;
 mod files;
 mod inspect;
 mod logits;
+#[cfg(feature = "nano")]
+mod nano;
 mod quantize;
 mod run;
 mod streams;

@@ -77,9 +77,7 @@ fn json_errors_go_to_stdout_as_well() {
 
 #[test]
 fn names_of_hubs_cannot_be_fetched_yet() {
-    for name in
-        ["org/repo", "org/repo:Q4_K_M", "hf.co/org/repo", "https://huggingface.co/org/repo/a.gguf", "lemmy"]
-    {
+    for name in ["org/repo", "org/repo:Q4_K_M", "hf.co/org/repo", "https://huggingface.co/org/repo/a.gguf", "lemmy"] {
         let failed = done(&mut lemmy(["run", name, "hello"])).code(3).says("cannot download models yet");
         assert!(failed.err.contains("hint: "), "{failed:?}");
     }
@@ -107,7 +105,8 @@ fn the_environment_sets_flags_and_flags_win() {
 #[test]
 fn llama_cpp_spellings_work() {
     let tiny = tiny();
-    let mut command = lemmy(["run", "--raw", "-m", &tiny, "-c", "128", "-n", "4", "-t", "1", "--temp", "0.5", "--seed", "1"]);
+    let mut command =
+        lemmy(["run", "--raw", "-m", &tiny, "-c", "128", "-n", "4", "-t", "1", "--temp", "0.5", "--seed", "1"]);
     let command =
         command.args(["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05", "--no-mmap", "-p", "a", "--json"]);
     assert_eq!(done(command).code(0).json()["usage"]["completion_tokens"], 4);

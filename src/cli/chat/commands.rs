@@ -52,7 +52,7 @@ impl Conversation<'_> {
             Command::Edit => return self.edit(),
             Command::Save => {
                 let file = file(rest)?;
-                self.synchronise()?;
+                self.talk.synchronise(&self.chat)?;
                 let size = self.talk.session.save_file(&file)?;
                 tell(&format!("kept {} tokens in {file}, {}", self.talk.session.tokens().len(), bytes(size)));
             }

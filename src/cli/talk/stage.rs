@@ -24,7 +24,7 @@ pub(crate) enum Form {
 #[derive(Debug)]
 pub(crate) struct Stage {
     form: Form,
-    pub(crate) thoughts: Thoughts,
+    thoughts: Thoughts,
     progress: Option<Progress>,
     /// Whether stdout is in the middle of a line.
     is_mid_line: bool,
