@@ -1,6 +1,6 @@
 //! How much room a session gets when the person does not say.
 
-use lemmy_core::{KvType, Model};
+use lemmy_core::{Error, KvType, Model};
 
 use crate::cli::failure::Failure;
 use crate::cli::output::note;
@@ -29,9 +29,15 @@ pub(super) fn size(model: &Model, asked: Option<u32>, kv: KvType) -> usize {
 }
 
 fn session_bytes(model: &Model, size: usize, kv: KvType) -> u64 {
-    // Estimates are for f16.
-    let width = if kv == KvType::F32 { 2 } else { 1 };
-    model.estimate(size).map_or(u64::MAX, |e| e.kv_per_session.saturating_mul(width).saturating_add(e.scratch))
+    model.estimate_with(size, kv).map_or(u64::MAX, |e| e.kv_per_session.saturating_add(e.scratch))
+}
+
+/// The library's error, with the next step if a text did not fit; `own` is the context that the model was made for.
+pub(super) fn name(error: Error, own: usize) -> Failure {
+    match error {
+        Error::ContextFull { used, requested, capacity } => full(used.saturating_add(requested), capacity, own),
+        error => error.into(),
+    }
 }
 
 /// The error of a text that does not fit.
