@@ -131,7 +131,8 @@ impl Engine {
 /// work and 20,000 items in a millisecond.
 fn parser_limits() -> ParserLimits {
     ParserLimits {
-        max_items_in_row: 2000,
+        // An object of as many optional properties as the bounds allow needs about 4000.
+        max_items_in_row: 10_000,
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,
