@@ -66,7 +66,7 @@ fn check(kv_type: KvType, logits_within: f64, change_within: f64) {
     let logits: Vec<f64> = found.iter().zip(&expected).map(|(f, e)| relative(f, e)).collect();
     let change = |rows: &[Vec<f32>], i: usize| difference(&rows[i], &rows[0]);
     let changes: Vec<f64> = (1..4).map(|i| relative(&change(&found, i), &change(&expected, i))).collect();
-    println!("{kv_type:?}: logits off by {logits:.1e?}, changes by {changes:.1e?}");
+    println!("{kv_type:?}: logits off by {logits:?}, changes by {changes:?}");
     assert!(logits.iter().all(|&e| e < logits_within), "{kv_type:?}: {logits:?}");
     assert!(changes.iter().all(|&e| e < change_within), "{kv_type:?}: {changes:?}");
 }
