@@ -27,18 +27,6 @@ impl Scripted {
         Self { script: Arc::new(script), passes: Arc::default() }
     }
 
-    /// After the first `prompt` tokens come these, one by one, whatever is sampled; then the last of them again and
-    /// again.
-    pub fn saying(prompt: usize, reply: Vec<TokenId>) -> Self {
-        Self::new(move |tokens, row| {
-            let next = reply.get(tokens.len().saturating_sub(prompt)).or(reply.last());
-            if let Some(logit) = next.and_then(|&id| row.get_mut(id as usize)) {
-                *logit = 20.0;
-            }
-            Ok(())
-        })
-    }
-
     /// Forward passes so far: of each, the tokens of each of its slices.
     pub fn passes(&self) -> Vec<Vec<usize>> {
         self.passes.lock().unwrap_or_else(PoisonError::into_inner).clone()

@@ -125,7 +125,7 @@ fn only_what_differs_is_read() {
 #[test]
 fn what_the_rings_have_lost_is_read_from_the_beginning_and_the_report_says_so() {
     let model = real();
-    let mut session = model.session().context(1000).batch(32).build().unwrap();
+    let mut session = model.session().context(1000).batch(32).rewind_window(0).build().unwrap();
     let mut ids = prompt(600);
     session.begin(Prompt::new(ids.clone(), StartState::Answer), greedy().max_tokens(1)).unwrap();
     while session.step().unwrap().is_some() {}
