@@ -125,7 +125,7 @@ fn measure(args: &Args, loaded: &Loaded) -> lemmy_core::Result<Measured> {
                 speeds.push(f64::from(u32::try_from(n).unwrap_or(u32::MAX)) / time);
             }
         }
-        lemmy_core::Result::Ok(speeds)
+        Ok::<_, lemmy_core::Error>(speeds)
     };
     let pp = repeat(prompt, |session, tokens| session.forward(tokens).map(|_| ()))?;
     let tg = repeat(generate, |session, tokens| tokens.chunks(1).try_for_each(|id| session.forward(id).map(|_| ())))?;
