@@ -112,7 +112,7 @@ fn a_dropped_thought_is_read_again_from_there_only() {
 fn the_last_turn_of_a_long_chat_is_edited_and_only_it_is_read() {
     let model = real();
     let mut messages = Vec::new();
-    for turn in 0..96 {
+    for turn in 0..100 {
         messages.push(Message::user(format!("{turn}: the quick brown fox jumps over the lazy dog, and so on and on")));
         messages.push(Message::assistant("it is a fox"));
     }
