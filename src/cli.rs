@@ -1,8 +1,9 @@
 //! Arguments in, exit code out. One file per subcommand; the rest is what they share.
 
-#![deny(unsafe_code)] // not `forbid`: `closed` needs one attribute
+#![deny(unsafe_code)] // not `forbid`: `closed` and `terminal` call the system
 
 mod bench;
+mod chat;
 mod closed;
 mod detokenize;
 mod estimate;
@@ -12,6 +13,7 @@ mod inspect;
 mod load;
 mod locate;
 mod logits;
+mod nano;
 mod output;
 mod progress;
 mod quantize;
@@ -19,6 +21,8 @@ mod run;
 mod sampling;
 mod signals;
 mod system;
+mod talk;
+mod terminal;
 mod tokenize;
 mod units;
 
@@ -40,7 +44,9 @@ use signals::Signals;
     args_override_self = true,
     after_help = "\
 Examples:
-  lemmy run model.gguf \"Once upon a time\"      continue a text
+  lemmy run model.gguf \"Why is the sky blue?\"  answer a question
+  lemmy chat model.gguf                        converse
+  lemmy chat                                   with Lemmy Nano, a small model that is built in
   lemmy inspect model.gguf                     what is in a file
   lemmy bench model.gguf                       how fast it runs here
 
@@ -57,6 +63,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Run(run::Args),
+    Chat(chat::Args),
     Inspect(inspect::Args),
     Estimate(estimate::Args),
     Tokenize(tokenize::Args),
@@ -74,12 +81,33 @@ struct Context {
 
 /// Parses the arguments, runs the subcommand, reports what went wrong.
 pub(crate) fn main() -> ExitCode {
-    let arguments: Vec<OsString> = std::env::args_os().collect();
-    let json = arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json");
+    let arguments = spelled(std::env::args_os());
+    let json = arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json" || a == "--stream-json");
     match start(&arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
+}
+
+/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a bare
+/// `--think` can be the prompt, and llama.cpp's `-sys`.
+fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
+    let mut spelled: Vec<OsString> = Vec::new();
+    let mut is_over = false;
+    for argument in arguments {
+        is_over |= argument == "--";
+        let is_thinking =
+            |word: &str| matches!(word, "on" | "off") || !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
+        match spelled.last_mut() {
+            Some(last) if !is_over && last == "--think" && argument.to_str().is_some_and(is_thinking) => {
+                last.push("=");
+                last.push(argument);
+            }
+            _ if !is_over && argument == "-sys" => spelled.push("--system".into()),
+            _ => spelled.push(argument),
+        }
+    }
+    spelled
 }
 
 fn start(arguments: &[OsString]) -> Result<()> {
@@ -110,6 +138,7 @@ impl Command {
     fn execute(self, context: &mut Context) -> Result<()> {
         match self {
             Self::Run(args) => run::execute(args, context),
+            Self::Chat(args) => chat::execute(args, context),
             Self::Inspect(args) => inspect::execute(args, context),
             Self::Estimate(args) => estimate::execute(args, context),
             Self::Tokenize(args) => tokenize::execute(args, context),
@@ -144,4 +173,21 @@ fn usage(e: &clap::Error, arguments: &[OsString]) -> Failure {
             None => "lemmy --help".into(),
         }
     }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spelled;
+
+    #[test]
+    fn spellings_of_others() {
+        let spell = |words: &[&str]| -> Vec<String> {
+            spelled(words.iter().map(Into::into)).into_iter().filter_map(|word| word.into_string().ok()).collect()
+        };
+        assert_eq!(spell(&["--think", "on", "x"]), ["--think=on", "x"]);
+        assert_eq!(spell(&["--think", "200"]), ["--think=200"]);
+        assert_eq!(spell(&["--think", "Why?"]), ["--think", "Why?"]);
+        assert_eq!(spell(&["-sys", "a"]), ["--system", "a"]);
+        assert_eq!(spell(&["--", "--think", "on", "-sys"]), ["--", "--think", "on", "-sys"]);
+    }
 }

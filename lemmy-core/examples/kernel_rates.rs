@@ -20,6 +20,7 @@ use lemmy_core::quant::DType;
 use lemmy_core::threads::WindowMut;
 
 const COLD_BYTES: usize = 256 << 20;
+const COLD_TOKENS: [usize; 5] = [1, 2, 3, 4, 8];
 const TOKENS: [usize; 8] = [1, 2, 4, 6, 8, 12, 36, 132];
 const DEFAULT: [DType; 9] =
     [DType::Q4_K, DType::Q6_K, DType::Q5_0, DType::Q8_0, DType::Q5_K, DType::Q5_1, DType::BF16, DType::F32, DType::F16];
@@ -30,10 +31,10 @@ fn main() {
     let pool = ThreadPool::new(threads).unwrap();
     read_rates(&pool);
     println!(
-        "\n{:6} {:7} {:>14} {}  GMAC/s",
+        "\n{:6} {:7} {} GB/s {}  GMAC/s",
         "type",
         "set",
-        "cold T=1 GB/s",
+        COLD_TOKENS.map(|t| format!("cold {t:>5}")).concat(),
         TOKENS.map(|t| format!("{t:>6}")).concat()
     );
     for &dtype in DType::ALL.iter().filter(|t| t.is_readable()) {
@@ -100,30 +101,22 @@ fn type_rates(pool: &ThreadPool, dtype: DType) {
             continue;
         }
         let mut next = 0;
-        let mut cold = |pool: Option<&ThreadPool>| {
-            let seconds = best(Duration::from_millis(800), || {
+        let mut cold = |pool: Option<&ThreadPool>, tokens| {
+            let seconds = best(Duration::from_millis(400), || {
                 for _ in 0..32 {
                     next = (next + 1) % matrices.len();
-                    multiply(pool, &*set, matrices[next], &acts, 1, &mut out);
+                    multiply(pool, &*set, matrices[next], &acts, tokens, &mut out);
                 }
             });
             32.0 * size as f64 / seconds / 1e9
         };
-        let cold = [cold(None), cold(Some(pool))];
+        let cold = COLD_TOKENS.map(|tokens| format!("{:5.1}/{:4.1}", cold(None, tokens), cold(Some(pool), tokens)));
         let warm = TOKENS.map(|tokens| {
             let seconds =
                 best(Duration::from_millis(200), || multiply(None, &*set, matrices[0], &acts, tokens, &mut out));
             format!("{:6.1}", (rows * cols * tokens) as f64 / seconds / 1e9)
         });
-        println!(
-            "{:6} {:7} {:5.1}, {} thr {:4.1} {}",
-            dtype.name(),
-            set.name(),
-            cold[0],
-            pool.threads(),
-            cold[1],
-            warm.concat()
-        );
+        println!("{:6} {:7} {} {}", dtype.name(), set.name(), cold.concat(), warm.concat());
     }
 }
 

@@ -6,12 +6,15 @@ use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
 
 use crate::TokenId;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kv::KvSpec;
-use crate::plan::{Plan, WeightSource};
+use crate::plan::{Plan, VisionPlan, VisionWeights, WeightSource};
 use crate::threads::CancelToken;
 
 pub mod cpu;
+mod vision;
+
+pub use vision::VisionEngine;
 
 /// A way to run plans. Implementations pass the suite of `lemmy-conformance`.
 pub trait Backend: Send + Sync {
@@ -29,6 +32,16 @@ pub trait Backend: Send + Sync {
         cancel: &CancelToken,
         progress: &mut dyn FnMut(u64, u64) -> ControlFlow<()>,
     ) -> Result<Box<dyn Engine>>;
+    /// Makes a vision tower ready to run. [`Error::Unsupported`] from a backend that cannot.
+    fn compile_vision(
+        &self,
+        plan: Arc<VisionPlan>,
+        weights: &VisionWeights,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn VisionEngine>> {
+        let _ = (plan, weights, cancel);
+        Err(Error::Unsupported(format!("the backend {} has no vision tower", self.name())))
+    }
 }
 
 /// Bytes that a backend takes beside the weights.

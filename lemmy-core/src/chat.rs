@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod engine;
+mod guard;
 mod json;
 mod marks;
 mod normalise;

@@ -73,6 +73,9 @@ pub enum Error {
     /// The chat template could not be read or rendered.
     #[error("chat template: {0}")]
     Template(String),
+    /// The bytes are no picture that can be read, or it is too large.
+    #[error("picture: {0}")]
+    Image(String),
     /// The bytes are not a saved session that this model can go on with.
     #[error("saved session: {what}: found {found}, expected {expected}")]
     Session {
@@ -187,6 +190,8 @@ pub enum ErrorKind {
     Session = 502,
     /// [`Error::Template`]
     Template = 600,
+    /// [`Error::Image`]
+    Image = 610,
     /// [`Error::Cancelled`]
     Cancelled = 800,
     /// [`Error::Argument`]
@@ -212,6 +217,7 @@ impl Error {
             Self::RewindTooFar { .. } => ErrorKind::RewindTooFar,
             Self::Session { .. } => ErrorKind::Session,
             Self::Template(_) => ErrorKind::Template,
+            Self::Image(_) => ErrorKind::Image,
             Self::Cancelled => ErrorKind::Cancelled,
             Self::Argument { .. } => ErrorKind::Argument,
             Self::Numeric { .. } => ErrorKind::Numeric,

@@ -77,9 +77,11 @@ pub const TEMPLATE_BYTES: usize = 1 << 20;
 /// Steps that a chat template may take whatever it is given; for each message and byte of the input some more. A step pays
 /// for 64 bytes too, so this is at most 128 MB and a fraction of a second. An ordinary conversation takes some thousands.
 pub const TEMPLATE_FUEL: u64 = 2_000_000;
-/// Deepest nesting of calls and blocks while a template runs; a macro's call counts for about four. Enough for values of
-/// [`JSON_DEPTH`], and little of a thread's stack.
-pub const TEMPLATE_RECURSION: usize = 400;
+/// Deepest nesting of calls and blocks while a template runs; a macro's call counts for several. It is the most that the
+/// engine allows, and enough for values of [`JSON_DEPTH`].
+pub const TEMPLATE_RECURSION: usize = 500;
+/// Stack of the thread that a template runs on, in bytes; only what is used takes memory.
+pub const TEMPLATE_STACK_BYTES: usize = 64 << 20;
 /// Longest text that a template may make whatever it is given, in bytes; four bytes more for each byte of the input.
 pub const TEMPLATE_OUTPUT_BYTES: usize = 1 << 20;
 /// Deepest nesting of a JSON text: messages, arguments, schemas. Real schemas stay under ten.
@@ -98,15 +100,19 @@ pub const TOOLS: usize = 256;
 pub const TOOL_NAME_BYTES: usize = 256;
 /// Longest JSON of a tool call's arguments or of a tool's answer, in bytes.
 pub const ARGUMENTS_BYTES: usize = 4 << 20;
-/// Longest JSON schema of a tool, and most that its references may make of it, in bytes.
+/// Longest JSON schema of a tool, in bytes.
 pub const SCHEMA_BYTES: usize = 1 << 20;
+/// Most bytes that a schema may become once its references are followed, some for each schema in it included.
+pub const SCHEMA_WORK_BYTES: usize = 8 << 20;
 /// Deepest nesting of a schema once its references are followed.
 pub const SCHEMA_DEPTH: usize = 24;
-/// Largest file of a picture, in bytes. Cameras write about 20 MB at most.
-pub const IMAGE_BYTES: usize = 32 << 20;
 
-/// Longest grammar, schema or regular expression of an answer, in bytes.
-pub const GRAMMAR_BYTES: usize = 256 << 10;
+/// Longest JSON schema of an answer, in bytes.
+pub const ANSWER_SCHEMA_BYTES: usize = 256 << 10;
+/// Longest Lark grammar, in bytes. Work grows with the square of the alternatives of a rule.
+pub const LARK_BYTES: usize = 64 << 10;
+/// Longest regular expression of an answer, in bytes.
+pub const REGEX_BYTES: usize = 16 << 10;
 /// Longest names and schemas of all tools that a call is constrained to, in bytes.
 pub const TOOLS_BYTES: usize = 1 << 20;
 /// Most properties of one object of a JSON schema. Work grows with their square.
@@ -119,3 +125,14 @@ pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
 pub const GRAMMAR_TWINS: usize = 4;
 /// Most nodes of the prefix tree of a vocabulary. Gemma's has half a million.
 pub const GRAMMAR_NODES: usize = 1 << 22;
+/// Compiled grammars that are kept for the next reply, a few megabytes each.
+pub const GRAMMARS_KEPT: usize = 16;
+
+/// Largest picture file, in bytes. Photographs of 50 megapixels have about 20 MB.
+pub const IMAGE_BYTES: usize = 64 << 20;
+/// Longest side of a picture, in pixels: what JPEG and GIF can say.
+pub const IMAGE_SIDE: u64 = 65_535;
+/// Most pixels of a picture. Whatever it is, at most 1120 x 2304 of them are looked at.
+pub const IMAGE_PIXELS: u64 = 64 << 20;
+/// Most bytes that decoding a picture may take: its pixels with four channels of 16 bits.
+pub const IMAGE_MEMORY: u64 = IMAGE_PIXELS * 8;

@@ -4,6 +4,7 @@
 
 mod builder;
 mod fingerprint;
+mod vision;
 
 use std::path::Path;
 use std::sync::{Arc, OnceLock};
@@ -20,6 +21,7 @@ use crate::quant::DType;
 use crate::sampler::SamplerParams;
 use crate::tokenizer::Tokenizer;
 
+pub use self::vision::Vision;
 pub use crate::gguf::LoadMode;
 
 /// Immutable weights, tokenizer and plan. A clone is a reference count; any thread may use it.
@@ -49,6 +51,7 @@ struct Inner {
     chat_template: ChatTemplate,
     grammars: OnceLock<Grammars>,
     fingerprint: OnceLock<[u8; 32]>,
+    vision: Option<Vision>,
     memory_limit: Option<u64>,
 }
 
@@ -86,12 +89,17 @@ pub struct MemoryEstimate {
     pub kv_per_session: u64,
     /// Working memory of one session.
     pub scratch: u64,
+    /// Working memory while a picture of 280 soft tokens is looked at; 0 without a vision tower. The tower's weights
+    /// count among the weights.
+    pub picture: u64,
 }
 
 impl MemoryEstimate {
     /// All of it, for one session.
     pub fn total(&self) -> u64 {
-        [self.engine, self.kv_per_session, self.scratch].into_iter().fold(self.weights, u64::saturating_add)
+        [self.engine, self.kv_per_session, self.scratch, self.picture]
+            .into_iter()
+            .fold(self.weights, u64::saturating_add)
     }
 
     /// What `backend` will need for this file, plan and cache; reads no weights.
@@ -102,6 +110,7 @@ impl MemoryEstimate {
             engine: memory.engine,
             kv_per_session: memory.kv,
             scratch: memory.scratch,
+            picture: 0,
         })
     }
 }
@@ -156,6 +165,11 @@ impl Model {
         Ok(self.0.grammars.get_or_init(|| made))
     }
 
+    /// The vision tower, if the model was loaded with one ([`ModelBuilder::mmproj`]).
+    pub fn vision(&self) -> Option<&Vision> {
+        self.0.vision.as_ref()
+    }
+
     /// Memory that this model and a session of that context take; a cache of 16-bit floats, all else as usual.
     pub fn estimate(&self, context: usize) -> Result<MemoryEstimate> {
         self.estimate_with(context, KvType::default())
@@ -168,7 +182,13 @@ impl Model {
     }
 
     pub(crate) fn estimate_for(&self, kv: &KvSpec) -> Result<MemoryEstimate> {
-        MemoryEstimate::new(&self.0.gguf, &self.0.plan, &self.0.weights, &*self.0.backend, kv)
+        let estimate = MemoryEstimate::new(&self.0.gguf, &self.0.plan, &self.0.weights, &*self.0.backend, kv)?;
+        Ok(self.0.vision.as_ref().map_or(estimate, |vision| vision.add_to(estimate)))
+    }
+
+    /// Whether the other is a clone of this one.
+    pub(crate) fn is_same(&self, other: &Model) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
     }
 
     pub(crate) fn engine(&self) -> &dyn Engine {

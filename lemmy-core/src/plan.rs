@@ -6,8 +6,10 @@
 mod keys;
 mod spec;
 mod steps;
+mod vision;
 mod weights;
 
 pub use spec::{LayerSpec, MoeSpec, RopeSpec, Spec, ValueSource};
 pub use steps::{Plan, Step};
+pub use vision::{VisionPlan, VisionRole, VisionSpec, VisionStep, VisionWeights};
 pub use weights::{Matrix, Role, Shape, WeightSource, Weights};

@@ -39,7 +39,10 @@ impl Model {
 pub struct Session {
     model: Model,
     kv: KvSpec,
-    cancel: CancelToken,
+    /// Largest block of soft tokens, which enters whole.
+    block: usize,
+    /// The caller's token, if he gave one.
+    cancel: Option<CancelToken>,
     cache: Box<dyn KvStore>,
     /// Working memory; a session that runs in a scheduler uses the scheduler's and has none.
     scratch: Option<Box<dyn Scratch>>,
@@ -56,6 +59,8 @@ pub struct Session {
     pending: Vec<TokenId>,
     /// The reply in the making.
     reply: Option<Running>,
+    /// What was told about the last prompt, so that it is not told with each.
+    warned: Vec<String>,
 }
 
 impl Session {
@@ -113,13 +118,14 @@ impl Session {
     }
 
     /// Evaluates a block of soft tokens (rows of the hidden width, entered as they are); logits of each. They see each
-    /// other in both directions on the layers that allow it, so the block must fit one batch. Each stands in
-    /// [`tokens`](Self::tokens) as [`SOFT`](Self::SOFT).
+    /// other in both directions on the layers that allow it, so a block is never cut: it must fit one batch, or have at
+    /// most 1120 rows if the model was loaded with a vision tower. Each stands in [`tokens`](Self::tokens) as
+    /// [`SOFT`](Self::SOFT).
     pub fn forward_soft(&mut self, rows: &[f32]) -> Result<Logits<'_>> {
         let hidden = self.model.plan().spec.hidden;
         let n = rows.len() / hidden;
-        if !rows.len().is_multiple_of(hidden) || !(1..=self.kv.batch).contains(&n) {
-            let reason = format!("found {} numbers, allowed 1..={} rows of {hidden}", rows.len(), self.kv.batch);
+        if !rows.len().is_multiple_of(hidden) || !(1..=self.block).contains(&n) {
+            let reason = format!("found {} numbers, allowed 1..={} rows of {hidden}", rows.len(), self.block);
             return Err(Error::Argument { name: "rows", reason });
         }
         self.check_room(n)?;
@@ -144,12 +150,13 @@ impl Session {
     /// Several replies to one prompt: read it once with [`sync`](Self::sync), fork, and let each fork
     /// [`generate`](Self::generate) with [`GenerateOptions::choice`](crate::GenerateOptions::choice).
     pub fn fork(&self) -> Result<Session> {
-        check_memory(&self.model, &self.kv)?;
+        check_memory(&self.model, &self.kv, self.block)?;
         Ok(Session {
             cache: self.cache.fork()?,
             scratch: None,
             model: self.model.clone(),
             kv: self.kv,
+            block: self.block,
             cancel: self.cancel.clone(),
             positions: self.positions.clone(),
             tokens: self.tokens.clone(),
@@ -159,6 +166,7 @@ impl Session {
             unread: self.unread,
             pending: Vec::new(),
             reply: None,
+            warned: self.warned.clone(),
         })
     }
 
@@ -248,11 +256,18 @@ impl Session {
             tap: is_tapped.then_some(&mut show),
         };
         self.positions.writing(n);
-        let scratch = match &mut self.scratch {
-            Some(scratch) => scratch,
-            none => none.insert(self.model.engine().new_scratch(self.kv.batch)?),
-        };
-        self.model.engine().forward(&mut [slice], &mut **scratch, &self.cancel)?;
+        let engine = self.model.engine();
+        let cancel = self.cancel.clone().unwrap_or_default();
+        if n > self.kv.batch {
+            // A block that is larger than a batch comes rarely: what it needs beyond the usual is given back.
+            engine.forward(&mut [slice], &mut *engine.new_scratch(n)?, &cancel)?;
+        } else {
+            let scratch = match &mut self.scratch {
+                Some(scratch) => scratch,
+                none => none.insert(engine.new_scratch(self.kv.batch)?),
+            };
+            engine.forward(&mut [slice], &mut **scratch, &cancel)?;
+        }
         self.positions.advance(n);
         Ok(())
     }
@@ -297,10 +312,15 @@ fn set_len(logits: &mut Vec<f32>, n: usize) -> Result<()> {
     Ok(())
 }
 
+/// The cache of a session in which blocks of up to `block` tokens enter whole.
+fn with_blocks(kv: &KvSpec, block: usize) -> KvSpec {
+    KvSpec { batch: kv.batch.max(block), ..*kv }
+}
+
 /// Refuses a session with which the model would need more than the caller's limit.
-fn check_memory(model: &Model, kv: &KvSpec) -> Result<()> {
+fn check_memory(model: &Model, kv: &KvSpec, block: usize) -> Result<()> {
     let what = format!("the model with a session of {} tokens", kv.context);
-    model.check_memory(&what, model.estimate_for(kv)?.total())
+    model.check_memory(&what, model.estimate_for(&with_blocks(kv, block))?.total())
 }
 
 fn no_tokens() -> Error {

@@ -18,7 +18,8 @@ fn rows(text: &str) -> Vec<Value> {
 fn ids_of_rendered_conversations_equal_the_reference() {
     let tokenizer = Tokenizer::from_gguf(&vocabulary::gguf()).unwrap();
     let conversations = rows(include_str!("fixtures/chat/golden.jsonl"));
-    let text = |row: &Value| row.get("rendered").or(row.get("lemmy_rendered")).and_then(Value::as_str).map(str::to_owned);
+    let text =
+        |row: &Value| row.get("rendered").or(row.get("lemmy_rendered")).and_then(Value::as_str).map(str::to_owned);
     let texts: HashMap<_, _> = conversations.iter().map(|row| (row["name"].as_str().unwrap(), text(row))).collect();
     let golden = rows(include_str!("fixtures/chat/golden_ids.jsonl"));
     assert_eq!(golden.len(), 114);

@@ -55,12 +55,20 @@ impl Fields {
         };
         let properties = format!(
             "{{{}:{{\"type\":\"string\",\"description\":{},\"enum\":[{}]}},\"o\":{{\"type\":\"object\",\"properties\":{{}},\"required\":[{}]}}}}",
-            json(&format!("p{}", f(7))), json(&f(8)), json(&f(9)), json(&f(9)),
+            json(&format!("p{}", f(7))),
+            json(&f(8)),
+            json(&f(9)),
+            json(&f(9)),
         );
         Chat {
             messages: vec![
                 Message::System(f(0)),
-                Message::User(vec![Part::Text(f(1)), Part::Text(f(2)), Part::Image(Image::from_bytes(*b"x")), Part::Text(f(10))]),
+                Message::User(vec![
+                    Part::Text(f(1)),
+                    Part::Text(f(2)),
+                    Part::Image(Image::from_bytes(*b"x")),
+                    Part::Text(f(10)),
+                ]),
                 Message::Assistant { text: f(11), thinking: Some(f(12)), tool_calls: vec![call("a"), call("b")] },
                 Message::ToolResult { call_id: "a".into(), name: String::new(), output: ToolOutput::Text(f(13)) },
                 Message::ToolResult {
@@ -92,8 +100,7 @@ fn controls(ids: &[TokenId]) -> Vec<TokenId> {
 
 /// The text between the control tokens.
 fn plain(ids: &[TokenId]) -> String {
-    let parts: Vec<String> =
-        ids.split(|&id| TOKENIZER.is_control(id)).map(|part| TOKENIZER.decode(part)).collect();
+    let parts: Vec<String> = ids.split(|&id| TOKENIZER.is_control(id)).map(|part| TOKENIZER.decode(part)).collect();
     parts.join("\u{1}")
 }
 
@@ -188,7 +195,9 @@ fn replies_begin_where_the_prompt_ends() {
 #[test]
 fn there_is_one_bos() {
     let chat = Chat { messages: vec![Message::user("<bos>")], ..Chat::default() };
-    for source in ["{{ bos_token }}{{ messages[0].content }}", "{{ messages[0].content }}", "<bos>{{ messages[0].content }}"] {
+    for source in
+        ["{{ bos_token }}{{ messages[0].content }}", "{{ messages[0].content }}", "<bos>{{ messages[0].content }}"]
+    {
         let prompt = ChatTemplate::new(source).unwrap().prompt(&TOKENIZER, &chat).unwrap();
         assert_eq!(controls(&prompt.ids), [2], "{source}");
         assert_eq!(prompt.ids[0], 2);

@@ -82,9 +82,9 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         return Err(Failure::usage("-p 0 -n 0: found nothing to measure (expected one of them above 0)"));
     }
     let form = if args.json { Form::Json } else { args.output };
-    let path = args.model.locate()?;
-    let loaded = args.load.load(&path, &context.signals)?;
-    let facts = Facts::new(&path, &loaded, args.n_depth);
+    let place = args.model.locate()?;
+    let loaded = args.load.load(&place, &context.signals)?;
+    let facts = Facts::new(&place, &loaded, args.n_depth);
     if form == Form::Table {
         note(format_args!("{}", facts.machine()));
     }
@@ -125,7 +125,7 @@ fn measure(args: &Args, loaded: &Loaded) -> lemmy_core::Result<Measured> {
                 speeds.push(f64::from(u32::try_from(n).unwrap_or(u32::MAX)) / time);
             }
         }
-        lemmy_core::Result::Ok(speeds)
+        Ok::<_, lemmy_core::Error>(speeds)
     };
     let pp = repeat(prompt, |session, tokens| session.forward(tokens).map(|_| ()))?;
     let tg = repeat(generate, |session, tokens| tokens.chunks(1).try_for_each(|id| session.forward(id).map(|_| ())))?;

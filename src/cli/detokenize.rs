@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::failure::{Failure, Result};
 use super::input::stdin_text;
-use super::load::{ModelName, open_header};
+use super::load::ModelName;
 
 /// Show the text of tokens
 #[derive(Debug, clap::Args)]
@@ -30,8 +30,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let (path, words) = args.model.split(&args.ids)?;
-    let tokenizer = Tokenizer::from_gguf(&open_header(&path)?)?;
+    let (place, words) = args.model.split(&args.ids)?;
+    let tokenizer = Tokenizer::from_gguf(&place.open_header()?)?;
     let text = if words.is_empty() { stdin_text(&context.signals)? } else { words.join(" ") };
     let mut bytes = Vec::new();
     for id in parse_ids(&text)? {

@@ -1,14 +1,13 @@
 //! `lemmy estimate`: how much memory a model will take.
 
-use std::path::Path;
-
 use lemmy_core::plan::Spec;
-use lemmy_core::{MemoryEstimate, Model, ThreadPool};
+use lemmy_core::{MemoryEstimate, ThreadPool};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::failure::Result;
-use super::load::{ModelName, open_header};
+use super::load::ModelName;
+use super::locate::Place;
 use super::system::available_memory;
 use super::units::bytes;
 
@@ -31,14 +30,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let path = args.model.locate()?;
-    let estimate = Model::builder(&path)
-        .threads(ThreadPool::new(1)?)
-        .estimate(usize::try_from(args.ctx_size).unwrap_or(usize::MAX))?;
+    let place = args.model.locate()?;
+    let estimate =
+        place.builder()?.threads(ThreadPool::new(1)?).estimate(usize::try_from(args.ctx_size).unwrap_or(usize::MAX))?;
     let free = available_memory();
     let fits = free.map(|free| estimate.total() <= free);
     let largest = match free {
-        Some(free) => Some(largest_context(&path, free)?),
+        Some(free) => Some(largest_context(&place, free)?),
         None => None,
     };
     if args.json {
@@ -85,10 +83,10 @@ pub(crate) fn table(estimate: &MemoryEstimate) -> String {
 }
 
 /// The largest context, in steps of 1024 tokens, that fits; 0 if none does.
-fn largest_context(path: &Path, free: u64) -> Result<usize> {
+fn largest_context(place: &Place, free: u64) -> Result<usize> {
     const STEP: usize = 1024;
-    let own = Spec::from_gguf(&open_header(path)?)?.context;
-    let builder = Model::builder(path).threads(ThreadPool::new(1)?);
+    let own = Spec::from_gguf(&place.open_header()?)?.context;
+    let builder = place.builder()?.threads(ThreadPool::new(1)?);
     let fits = |size: usize| -> Result<bool> { Ok(builder.estimate(size)?.total() <= free) };
     if fits(own)? {
         return Ok(own);

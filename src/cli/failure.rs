@@ -21,11 +21,13 @@ pub(crate) struct Failure {
     hint: Option<String>,
     /// Whether the command's own JSON document says it already.
     told: bool,
+    /// Whether nothing can go on after it.
+    is_final: bool,
 }
 
 impl Failure {
     fn new(exit: u8, kind: &'static str, message: impl Display) -> Self {
-        Self { exit, kind, message: message.to_string(), hint: None, told: false }
+        Self { exit, kind, message: message.to_string(), hint: None, told: false, is_final: false }
     }
     /// Exit 1: the operation failed.
     pub(crate) fn failed(kind: &'static str, message: impl Display) -> Self {
@@ -49,15 +51,15 @@ impl Failure {
     }
     /// Exit 130 or 143: a signal stopped it.
     pub(crate) fn signal(terminated: bool) -> Self {
-        if terminated {
-            Self::new(143, "terminated", "terminated")
-        } else {
-            Self::new(130, "interrupted", "interrupted")
-        }
+        let failure = match terminated {
+            true => Self::new(143, "terminated", "terminated"),
+            false => Self::new(130, "interrupted", "interrupted"),
+        };
+        Self { is_final: true, ..failure }
     }
     /// Exit 0 without a word: whoever read our output has seen enough.
     fn reader_gone() -> Self {
-        Self { told: true, ..Self::new(0, "reader_gone", "") }
+        Self { told: true, is_final: true, ..Self::new(0, "reader_gone", "") }
     }
 
     /// Names what is free when it was the system that refused.
@@ -87,8 +89,12 @@ impl Failure {
     pub(crate) fn stdout(e: &io::Error) -> Self {
         match e.kind() {
             io::ErrorKind::BrokenPipe => Self::reader_gone(),
-            _ => Self::failed("io", format!("cannot write to stdout: {e}")),
+            _ => Self::no_stdout(e),
         }
+    }
+    /// Stdout cannot be written.
+    pub(crate) fn no_stdout(why: impl Display) -> Self {
+        Self { is_final: true, ..Self::failed("io", format!("cannot write to stdout: {why}")) }
     }
 
     /// Adds the next step to take.
@@ -104,15 +110,25 @@ impl Failure {
         json!({ "kind": self.kind, "message": self.message, "hint": self.hint })
     }
 
+    /// Whether nothing can go on after it: a signal came, or nobody can hear us.
+    pub(crate) fn ends_conversation(&self) -> bool {
+        self.is_final
+    }
+
+    /// Writes what went wrong, and the next step.
+    pub(crate) fn tell(&self) {
+        output::note(format_args!("error: {}", self.message));
+        if let Some(hint) = &self.hint {
+            output::note(format_args!("hint: {hint}"));
+        }
+    }
+
     /// Writes the report; the answer is the process's exit code.
     pub(crate) fn report(&self, json: bool) -> ExitCode {
         if self.exit == 130 || self.exit == 143 || self.exit == 0 {
             // Whoever sent the signal, or closed the pipe, knows why.
         } else {
-            output::note(format_args!("error: {}", self.message));
-            if let Some(hint) = &self.hint {
-                output::note(format_args!("hint: {hint}"));
-            }
+            self.tell();
         }
         if json && !self.told {
             output::last_words(&json!({ "error": self.json() }));
@@ -137,6 +153,8 @@ impl From<Error> for Failure {
             },
             ErrorKind::ContextFull => Self::failed("context_full", e),
             ErrorKind::RewindTooFar => Self::failed("rewind_too_far", e),
+            ErrorKind::Session => Self::bad_file("session", e),
+            ErrorKind::Template => Self::failed("template", e),
             // Only a signal triggers the token of the command line.
             ErrorKind::Cancelled => Self::signal(false),
             ErrorKind::Argument => Self { kind: "argument", ..Self::usage(e) },

@@ -4,17 +4,16 @@ mod check;
 mod facts;
 mod keys;
 
-use std::path::Path;
-
 use lemmy_core::gguf::Gguf;
 use lemmy_core::plan::{Plan, Spec, Weights};
-use lemmy_core::{Error, Model, ThreadPool};
+use lemmy_core::{Error, ThreadPool};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::estimate;
 use super::failure::{Failure, Result};
-use super::load::{ModelName, open_header};
+use super::load::ModelName;
+use super::locate::Place;
 use super::units::bytes;
 use facts::Facts;
 
@@ -51,15 +50,15 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let path = args.model.locate()?;
-    let gguf = open_header(&path)?;
+    let place = args.model.locate()?;
+    let gguf = place.open_header()?;
     if let Some(key) = &args.kv {
         return keys::show(&gguf, key, args.json, &mut context.out);
     }
     let facts = Facts::new(&gguf);
     let model = runnable(&gguf)?;
     let memory = match &model {
-        Ok(_) => Some(memory(&path, args.ctx_size)?),
+        Ok(_) => Some(memory(&place, args.ctx_size)?),
         Err(_) => None,
     };
     let verdict = if args.check { Some(check::check(&gguf, model.is_ok(), &context.signals)?) } else { None };
@@ -119,7 +118,7 @@ fn runnable(gguf: &Gguf) -> Result<Result<Spec, String>> {
     }
 }
 
-fn memory(path: &Path, context: u32) -> Result<lemmy_core::MemoryEstimate> {
-    let builder = Model::builder(path).threads(ThreadPool::new(1)?);
+fn memory(place: &Place, context: u32) -> Result<lemmy_core::MemoryEstimate> {
+    let builder = place.builder()?.threads(ThreadPool::new(1)?);
     builder.estimate(usize::try_from(context).unwrap_or(usize::MAX)).map_err(Failure::from)
 }

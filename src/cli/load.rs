@@ -1,22 +1,21 @@
 //! Flags for naming and loading a model, the same in every subcommand that runs one.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use lemmy_core::gguf::Gguf;
 use lemmy_core::{CancelToken, KvType, LoadMode, Model, ThreadPool};
 
 use super::failure::{Failure, Result};
-use super::locate::locate;
+use super::locate::Place;
+use super::nano;
 use super::progress::{Progress, Unit};
 use super::signals::Signals;
 
 /// MODEL as the first word, as `-m`, or as LEMMY_MODEL.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelName {
-    /// GGUF file, folder with one, or first part of a split model
+    /// GGUF file, folder with one, first part of a split model, or nano: the one inside the program
     #[arg(value_name = "MODEL")]
     word: Option<String>,
     /// The same as MODEL
@@ -25,32 +24,39 @@ pub(crate) struct ModelName {
 }
 
 impl ModelName {
-    /// The file, for a command that has no other words.
-    pub(crate) fn locate(&self) -> Result<PathBuf> {
-        match self.split(&[]) {
-            Ok((path, words)) if words.is_empty() => Ok(path),
-            Ok(_) => Err(Failure::usage("MODEL: found two (expected one, as a word or as --model)")),
-            Err(e) => Err(e),
+    /// The model, for a command that has no other words.
+    pub(crate) fn locate(&self) -> Result<Place> {
+        match self.split(&[])? {
+            (place, words) if words.is_empty() => Ok(place),
+            _ => Err(Failure::usage("MODEL: found two (expected one, as a word or as --model)")),
         }
     }
 
-    /// The file and the other words: with `-m` the first word is one of them.
-    pub(crate) fn split<'a>(&'a self, words: &'a [String]) -> Result<(PathBuf, Vec<&'a str>)> {
+    /// The model and the other words: with `-m` the first word is one of them.
+    pub(crate) fn split<'a>(&'a self, words: &'a [String]) -> Result<(Place, Vec<&'a str>)> {
+        let (place, words) = self.split_or_nano(words)?;
+        let place = place.ok_or_else(|| {
+            Failure::usage("MODEL: found nothing (expected the path of a .gguf file)")
+                .hint("lemmy run model.gguf \"Why is the sky blue?\"")
+        })?;
+        Ok((place, words))
+    }
+
+    /// As [`split`](Self::split), for a command that takes Lemmy Nano if no model is named: `None`.
+    pub(crate) fn split_or_nano<'a>(&'a self, words: &'a [String]) -> Result<(Option<Place>, Vec<&'a str>)> {
         let (name, first) = match &self.flag {
             Some(flag) => (Some(flag), self.word.as_ref()),
             None => (self.word.as_ref(), None),
         };
-        let name = name.cloned().or_else(|| std::env::var("LEMMY_MODEL").ok()).ok_or_else(|| {
-            Failure::usage("MODEL: found nothing (expected the path of a .gguf file)")
-                .hint("lemmy run model.gguf \"Once upon a time\"")
-        })?;
-        let path = locate(&name).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
+        let words = first.into_iter().chain(words).map(String::as_str).collect();
+        let Some(name) = name.cloned().or_else(|| std::env::var("LEMMY_MODEL").ok()) else { return Ok((None, words)) };
+        let place = Place::find(&name).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
             Some(_) if self.flag.is_none() && self.word.is_some() => {
                 failure.hint("without -m the first word is MODEL, also where LEMMY_MODEL is set")
             }
             _ => failure,
         })?;
-        Ok((path, first.into_iter().chain(words).map(String::as_str).collect()))
+        Ok((Some(place), words))
     }
 }
 
@@ -71,6 +77,8 @@ pub(crate) struct LoadArgs {
 pub(crate) enum KvArg {
     F16,
     F32,
+    #[value(name = "q8_0")]
+    Q8,
 }
 
 impl From<KvArg> for KvType {
@@ -78,6 +86,7 @@ impl From<KvArg> for KvType {
         match arg {
             KvArg::F16 => Self::F16,
             KvArg::F32 => Self::F32,
+            KvArg::Q8 => Self::Q8_0,
         }
     }
 }
@@ -92,13 +101,17 @@ pub(crate) struct Loaded {
 
 impl LoadArgs {
     /// Loads; from now on a signal triggers the cancel token.
-    pub(crate) fn load(&self, path: &PathBuf, signals: &Signals) -> Result<Loaded> {
+    pub(crate) fn load(&self, place: &Place, signals: &Signals) -> Result<Loaded> {
         let began = Instant::now();
+        if *place == Place::Nano {
+            nano::introduce()?;
+        }
         let cancel = signals.watch();
         let pool = self.pool()?;
         let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
         let mut progress = Progress::bar_only("loading", Unit::Bytes);
-        let model = Model::builder(path)
+        let builder = place.builder()?;
+        let model = builder
             .threads(pool.clone())
             .load_mode(mode)
             .cancel(cancel.clone())
@@ -119,10 +132,4 @@ impl LoadArgs {
         };
         Ok(builder.build()?)
     }
-}
-
-/// Opens a file for its keys and tensor table; its weights are not read.
-pub(crate) fn open_header(path: &std::path::Path) -> Result<Gguf> {
-    let go_on = &mut |_, _| ControlFlow::Continue(());
-    Ok(Gguf::open(path, LoadMode::Mmap, &CancelToken::new(), go_on)?)
 }

@@ -1,10 +1,53 @@
-//! From what stands for MODEL on the command line to a file.
+//! From what stands for MODEL on the command line to a model's bytes.
 
+use std::fmt;
 use std::fs::Metadata;
 use std::io;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
+use lemmy_core::gguf::Gguf;
+use lemmy_core::{CancelToken, LoadMode, Model, ModelBuilder};
+
 use super::failure::{Failure, Result};
+use super::nano;
+
+/// Where a model is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Place {
+    File(PathBuf),
+    /// In the program itself.
+    Nano,
+}
+
+impl Place {
+    /// What `name` means: the embedded model, or as [`locate`].
+    pub(crate) fn find(name: &str) -> Result<Self> {
+        if name == nano::NAME && std::fs::metadata(name).is_err() {
+            Ok(Self::Nano)
+        } else {
+            locate(name).map(Self::File)
+        }
+    }
+
+    /// Options for loading it.
+    pub(crate) fn builder(&self) -> Result<ModelBuilder> {
+        match self {
+            Self::File(path) => Ok(Model::builder(path)),
+            Self::Nano => Ok(Model::builder_from_bytes(nano::bytes()?)),
+        }
+    }
+
+    /// Opens it for its keys and tensor table; its weights are not read.
+    pub(crate) fn open_header(&self) -> Result<Gguf> {
+        match self {
+            Self::File(path) => {
+                Ok(Gguf::open(path, LoadMode::Mmap, &CancelToken::new(), &mut |_, _| ControlFlow::Continue(()))?)
+            }
+            Self::Nano => Ok(Gguf::from_bytes(nano::bytes()?)?),
+        }
+    }
+}
 
 /// The file that `name` means: a file, the single model in a folder, or the first part of a split model.
 ///
@@ -42,13 +85,17 @@ fn is_path(name: &str) -> bool {
     name.starts_with(['.', '/', '~']) || name.to_ascii_lowercase().ends_with(".gguf") && !name.contains("://")
 }
 
+const HINT: &str = "download the .gguf file yourself and give its path: lemmy run ./model.gguf; \
+                    without one: lemmy run -p \"Hello\"";
+
 /// Names of models on a hub, and everything else that is no path.
 fn not_downloadable(name: &str) -> Failure {
     let message = format!("{name}: no such file, and this release cannot download models yet");
-    Failure::not_found(message).hint("download the .gguf file yourself and give its path: lemmy run ./model.gguf")
+    Failure::not_found(message).hint(HINT)
 }
 
-fn expand_home(name: &str) -> PathBuf {
+/// `~/` is the home folder.
+pub(crate) fn expand_home(name: &str) -> PathBuf {
     match (name.strip_prefix("~/"), std::env::var_os("HOME")) {
         (Some(rest), Some(home)) => Path::new(&home).join(rest),
         _ => name.into(),
@@ -96,6 +143,15 @@ pub(crate) fn part_number(name: &str) -> Option<(u32, u32)> {
     let (_, part) = rest.rsplit_once('-')?;
     (part.len() == 5 && count.len() == 5).then_some(())?;
     Some((part.parse().ok()?, count.parse().ok()?))
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::File(path) => path.display().fmt(f),
+            Self::Nano => f.write_str(nano::NAME),
+        }
+    }
 }
 
 /// What something is that is no ordinary file.

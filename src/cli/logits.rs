@@ -50,13 +50,13 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let path = args.model.locate()?;
+    let place = args.model.locate()?;
     let ids = if args.tokens == "-" { stdin_text(&context.signals)? } else { args.tokens.clone() };
     let ids = parse_ids(&ids)?;
     if ids.is_empty() {
         return Err(Failure::usage("--tokens: found no ids (expected at least one)"));
     }
-    let loaded = args.load.load(&path, &context.signals)?;
+    let loaded = args.load.load(&place, &context.signals)?;
     let tokenizer = loaded.model.tokenizer();
     let session = loaded.model.session().context(ids.len()).kv_type(args.kv_type.into()).cancel(loaded.cancel.clone());
     let mut session = context.signals.name(session.build())?;

@@ -53,7 +53,7 @@ impl Output {
 
     fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         if stdout_closed() {
-            return Err(Failure::failed("io", "cannot write to stdout: it is closed"));
+            return Err(Failure::no_stdout("it is closed"));
         }
         let _raised = Raised::new(&self.writing);
         self.to.write_all(bytes).map_err(|e| Failure::stdout(&e))
@@ -65,6 +65,12 @@ pub(crate) fn note(line: fmt::Arguments<'_>) {
     let line = line.to_string();
     let line = if io::stderr().is_terminal() { printable(&line) } else { line };
     let _ = writeln!(io::stderr(), "{line}");
+}
+
+/// Writes to stderr in the middle of a line; `before` and `after` may be escape codes.
+pub(crate) fn aside(before: &str, text: &str, after: &str) {
+    let text = if io::stderr().is_terminal() { &printable(text) } else { text };
+    let _ = write!(io::stderr(), "{before}{text}{after}");
 }
 
 /// The error object of `--json`, after which the process ends with an error in any case.

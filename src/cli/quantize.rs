@@ -12,8 +12,7 @@ use serde_json::json;
 
 use super::Context;
 use super::failure::{Failure, Result};
-use super::load::open_header;
-use super::locate::{kind_of, locate, part_number};
+use super::locate::{Place, kind_of, locate, part_number};
 use super::progress::{Progress, Unit};
 use super::units::bytes;
 
@@ -65,7 +64,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     check_replaceable(&part, &std::fs::symlink_metadata(&part))?;
     let cancel = context.signals.watch();
     context.signals.ignore_second();
-    let source = open_header(&input)?;
+    let source = Place::File(input.clone()).open_header()?;
     let pool = match args.threads.and_then(|n| usize::try_from(n).ok()) {
         Some(threads) => ThreadPool::new(threads)?,
         None => ThreadPool::builder().build()?,

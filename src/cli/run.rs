@@ -1,109 +1,112 @@
-//! `lemmy run`: continues a text.
+//! `lemmy run`: one answer. Without a prompt and with a person at the terminal: a conversation.
 
-mod answer;
-mod context;
 mod prompt;
-mod stops;
 
 use std::io::IsTerminal;
 
-use lemmy_core::Sampler;
+use lemmy_core::Source;
+use lemmy_core::chat::{Prompt, StartState};
 
 use super::Context;
-use super::failure::Result;
-use super::load::{KvArg, LoadArgs, ModelName};
-use super::sampling::SamplingArgs;
-use answer::{Answer, Finish, Limits};
-use stops::Stops;
+use super::chat;
+use super::failure::{Failure, Result};
+use super::load::ModelName;
+use super::locate::Place;
+use super::output::note;
+use super::talk::{Form, Stage, Talk, TalkArgs};
 
-/// Continue a text with a model
+/// Answer a question, or converse
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-The text goes to the model as it is, without a chat template: this continues a text.
-
 Examples:
-  lemmy run model.gguf \"Once upon a time\" -n 100
-  lemmy run model.gguf \"Summary:\" < notes.txt      the text of stdin follows, after a blank line
-  lemmy run model.gguf -f prompt.txt --temp 0       always the likeliest token
-  lemmy run model.gguf \"1, 2, 3,\" --stop 10 --json  text, tokens, timings as one object")]
+  lemmy run model.gguf \"Why is the sky blue?\"
+  lemmy run model.gguf \"Sum up:\" < notes.txt        the text of stdin follows, after a blank line
+  lemmy run model.gguf                              converse, as lemmy chat does
+  lemmy run model.gguf --raw \"Once upon a time\"     continue a text
+  lemmy run model.gguf --think=500 --json -f q.txt  answer, thoughts and timings as one object
+  lemmy run -p \"What is 12 + 30?\"                   no model named: Lemmy Nano, which is built in")]
 pub(crate) struct Args {
     #[command(flatten)]
     model: ModelName,
-    /// Words of the text
+    /// Words of the prompt
     #[arg(value_name = "PROMPT")]
     words: Vec<String>,
     #[command(flatten)]
     prompt: prompt::PromptArgs,
-    /// Most tokens of the answer; -1: until the model ends or the context is full
-    #[arg(short = 'n', long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
-          env = "LEMMY_MAX_TOKENS", hide_env = true, hide_default_value = true,
-          value_parser = clap::value_parser!(i64).range(-1..))]
-    max_tokens: i64,
-    /// End before this text (may be given several times)
-    #[arg(long, value_name = "TEXT")]
-    stop: Vec<String>,
-    /// Room for prompt and answer, in tokens (default: the model's own, at most 32768)
-    #[arg(short, long, value_name = "N", env = "LEMMY_CTX_SIZE", hide_env = true,
-          value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    ctx_size: Option<u32>,
-    /// Number type of the cache
-    #[arg(long, value_name = "TYPE", default_value = "f16", env = "LEMMY_KV_TYPE", hide_env = true)]
-    kv_type: KvArg,
     #[command(flatten)]
-    load: LoadArgs,
-    #[command(flatten)]
-    sampling: SamplingArgs,
+    talk: TalkArgs,
     /// One JSON object at the end instead of text as it comes
     #[arg(long, help_heading = "Output")]
     json: bool,
-    /// Show speed at the end (default: on a terminal)
-    #[arg(long, overrides_with = "no_stats", help_heading = "Output")]
-    stats: bool,
-    /// Do not show speed at the end
-    #[arg(long, overrides_with = "stats", help_heading = "Output")]
-    no_stats: bool,
+    /// JSON Lines: every event as it comes
+    #[arg(long, conflicts_with = "json", help_heading = "Output")]
+    stream_json: bool,
 }
 
 impl Args {
-    fn max_tokens(&self) -> usize {
-        usize::try_from(self.max_tokens).unwrap_or(usize::MAX)
+    fn form(&self) -> Form {
+        match (self.json, self.stream_json) {
+            (true, _) => Form::Whole,
+            (_, true) => Form::Events,
+            _ => Form::Text,
+        }
     }
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let stops = Stops::new(&args.stop)?;
-    args.sampling.check()?;
-    let (path, words) = args.model.split(&args.words)?;
+    let texts = args.talk.read()?;
+    let (place, words) = args.model.split_or_nano(&args.words)?;
+    let place = place.unwrap_or(Place::Nano);
     let prompt = args.prompt.read(&words, &context.signals)?;
+    let form = args.form();
+    if prompt.is_none() && (args.prompt.raw || form != Form::Text) {
+        return Err(Failure::usage("PROMPT: found no text (expected words, -p, -f or stdin)"));
+    }
 
-    let loaded = args.load.load(&path, &context.signals)?;
-    let (model, tokenizer) = (&loaded.model, loaded.model.tokenizer());
-    let ids = tokenizer.encode_prompt(&prompt, args.prompt.special());
-    let size = context::size(model, args.ctx_size, args.kv_type.into());
-    let session = model.session().context(size).kv_type(args.kv_type.into()).cancel(loaded.cancel.clone());
-    let mut session = context.signals.name(session.build())?;
-    if ids.len() > session.capacity() {
-        return Err(context::full(ids.len(), session.capacity(), model.info().context));
+    let talk = args.talk.begin(&place, texts, &context.signals)?;
+    match prompt {
+        Some(prompt) => answer(&args, talk, &prompt, form, context),
+        None => chat::converse(&args.talk, talk, true, context),
     }
-    let mut sampler: Sampler = args.sampling.sampler(model)?;
-    let limits = Limits { tokens: args.max_tokens(), stops };
-    let streamed = if args.json { None } else { Some(&mut context.out) };
-    let mut answer = Answer::generate(&mut session, &mut sampler, &ids, limits, streamed)?;
-    answer.load = loaded.time;
+}
 
-    let outcome = match answer.finish {
-        Finish::Interrupted => Err(context.signals.failure()),
-        Finish::Context => Err(context::full(session.capacity(), session.capacity(), model.info().context)),
-        Finish::Stop | Finish::Length => Ok(()),
-    };
-    if args.json {
-        context.out.json(&answer.json(&model.info().name, outcome.as_ref().err()))?;
-    } else if !answer.text.ends_with('\n') {
-        context.out.text("\n")?;
+/// The answer to one prompt.
+fn answer(args: &Args, mut talk: Talk, prompt: &str, form: Form, context: &mut Context) -> Result<()> {
+    let source = source(args, &talk, prompt)?;
+    let mut stage = Stage::new(form, args.talk.visibility(), talk.load);
+    let answer = talk.reply(source, &mut stage, &mut context.out);
+    stage.end_line(&mut context.out)?;
+    let answer = answer?;
+
+    let outcome = talk.outcome(&answer, &context.signals).and_then(|()| talk.keep());
+    if form == Form::Whole {
+        context.out.json(&answer.json(&talk.model.info().name, talk.load, outcome.as_ref().err()))?;
+        context.out.flush()?;
     }
-    context.out.flush()?;
-    if args.stats || !args.no_stats && !args.json && std::io::stderr().is_terminal() {
-        super::output::note(format_args!("{}", answer.statistics()));
+    if args.talk.shows_stats(form == Form::Text && std::io::stderr().is_terminal()) {
+        note(format_args!("{}; loaded in {:.1} s", answer.statistics(), talk.load.as_secs_f64()));
     }
-    outcome.map_err(|failure| if args.json { failure.told() } else { failure })
+    outcome.map_err(|failure| if form == Form::Whole { failure.told() } else { failure })
+}
+
+/// The prompt as a turn of a conversation, or as a text to continue.
+fn source(args: &Args, talk: &Talk, prompt: &str) -> Result<Source> {
+    if !args.prompt.raw {
+        if talk.can_converse() {
+            return Ok(prompt.into());
+        }
+        if let Some(flag) = args.talk.needs_template() {
+            let message = format!("{flag}: found no chat template in the file (expected a model that converses)");
+            return Err(Failure::usage(message));
+        }
+        note(format_args!("note: the file has no chat template, so the text is continued as it is (--raw)"));
+    } else if let Some(flag) = args.talk.needs_template() {
+        return Err(Failure::usage(format!("{flag}: cannot be used with --raw, which continues a text")));
+    }
+    let tokenizer = talk.model.tokenizer();
+    let special = args.prompt.special();
+    Ok(match talk.session.tokens() {
+        [] => Source::Prompt(Prompt::new(tokenizer.encode_prompt(prompt, special), StartState::Answer)),
+        _ => Source::Tokens(tokenizer.encode(prompt, special)),
+    })
 }

@@ -1,6 +1,6 @@
 //! Flags for choosing the next token.
 
-use lemmy_core::{Model, Sampler, SamplerParams};
+use lemmy_core::{Sampler, SamplerParams};
 
 use super::failure::Result;
 
@@ -38,13 +38,13 @@ impl SamplingArgs {
         Ok(())
     }
 
-    /// The model's sampler with these changes.
-    pub(crate) fn sampler(&self, model: &Model) -> Result<Sampler> {
-        let mut params = self.change(model.info().sampling.clone());
+    /// The model's own values with these changes.
+    pub(crate) fn of(&self, model: &SamplerParams) -> SamplerParams {
+        let mut params = self.change(model.clone());
         if self.no_suppress {
             params.suppress.clear();
         }
-        Ok(Sampler::new(&params)?)
+        params
     }
 
     fn change(&self, mut params: SamplerParams) -> SamplerParams {

@@ -72,6 +72,15 @@ impl Signals {
         low_level::unregister(self.second);
     }
 
+    /// Forgets a SIGINT, so that work can go on; a SIGTERM stays. Whether it can go on.
+    pub(crate) fn forget_interrupt(&self) -> bool {
+        self.stopped.store(false, Ordering::SeqCst);
+        // In this order, because the handler sets `terminated` first.
+        let terminated = self.terminated.load(Ordering::SeqCst);
+        self.stopped.fetch_or(terminated, Ordering::SeqCst);
+        !terminated
+    }
+
     /// For reading stdin: until the answer is dropped a signal ends the process at once.
     pub(crate) fn while_reading(&self) -> Raised {
         Raised::new(&self.at_once)

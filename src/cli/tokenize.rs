@@ -6,7 +6,7 @@ use serde_json::json;
 use super::Context;
 use super::failure::Result;
 use super::input::stdin_text;
-use super::load::{ModelName, open_header};
+use super::load::ModelName;
 
 /// Show the tokens of a text
 #[derive(Debug, clap::Args)]
@@ -42,8 +42,8 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let (path, words) = args.model.split(&args.text)?;
-    let tokenizer = Tokenizer::from_gguf(&open_header(&path)?)?;
+    let (place, words) = args.model.split(&args.text)?;
+    let tokenizer = Tokenizer::from_gguf(&place.open_header()?)?;
     let text = if words.is_empty() { stdin_text(&context.signals)? } else { words.join(" ") };
     let special = if args.no_special { Special::Text } else { Special::Parse };
     let mut ids = tokenizer.encode(&text, special);

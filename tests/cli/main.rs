@@ -3,12 +3,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod bench;
+mod chat;
 mod files;
 mod inspect;
 mod logits;
+#[cfg(feature = "nano")]
+mod nano;
 mod quantize;
 mod run;
 mod streams;
+mod talk;
+mod terminal;
 mod tokens;
 mod usage;
 

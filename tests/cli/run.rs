@@ -1,9 +1,9 @@
-//! `lemmy run`.
+//! `lemmy run --raw`: a text goes on.
 
 use super::*;
 
 fn greedy(arguments: &[&str]) -> Done {
-    done(lemmy(["run", &tiny(), "--temp", "0"]).args(arguments))
+    done(lemmy(["run", &tiny(), "--raw", "--temp", "0"]).args(arguments))
 }
 
 #[test]
@@ -42,7 +42,7 @@ fn greedy_is_the_same_for_any_threads_and_ways_of_loading() {
 fn a_seed_repeats_and_another_differs() {
     let tokens = |seed: &str| {
         let tiny = tiny();
-        let mut command = lemmy(["run", &tiny, "a", "-n", "30", "--temp", "1", "--json", "--seed", seed]);
+        let mut command = lemmy(["run", &tiny, "--raw", "a", "-n", "30", "--temp", "1", "--json", "--seed", seed]);
         done(&mut command).code(0).json()["tokens"].clone()
     };
     assert_eq!(tokens("1"), tokens("1"));
@@ -57,7 +57,7 @@ fn the_prompt_comes_from_words_flag_file_and_stdin() {
     let (prompt, rest) = (folder.path("prompt.txt"), folder.path("rest.txt"));
     let tiny = tiny();
     let answer = |arguments: &[&str], stdin: &str| {
-        let mut command = lemmy(["run", &tiny, "--temp", "0", "-n", "10", "--json"]);
+        let mut command = lemmy(["run", &tiny, "--raw", "--temp", "0", "-n", "10", "--json"]);
         let json = done_with(command.args(arguments), stdin.as_bytes()).code(0).json();
         (json["usage"].clone(), json["tokens"].clone())
     };
@@ -127,8 +127,11 @@ fn a_full_context_keeps_the_text_and_is_an_error() {
 fn a_prompt_of_ten_megabytes_is_refused_for_its_length() {
     let prompt = "abcdefghi ".repeat(1 << 20);
     let began = Instant::now();
-    let failed = done_with(&mut lemmy(["run", &tiny()]), prompt.as_bytes()).code(1).says("context full");
-    assert!(failed.out.is_empty());
+    for form in [&["--raw"][..], &[]] {
+        let command = &mut lemmy(["run", &tiny()]);
+        let failed = done_with(command.args(form), prompt.as_bytes()).code(1);
+        assert!(failed.out.is_empty() && failed.err.contains("error: context full"), "{failed:?}");
+    }
     assert!(began.elapsed() < PATIENCE);
 }
 
@@ -151,7 +154,7 @@ fn statistics_only_when_asked_without_a_terminal() {
 #[test]
 fn it_works_without_home_environment_and_write_access() {
     let folder = Folder::new("bare");
-    let mut command = lemmy(["run", &tiny(), "a", "-n", "2"]);
+    let mut command = lemmy(["run", &tiny(), "--raw", "a", "-n", "2"]);
     let bare = done(command.env_clear().current_dir(&folder.0)).code(0);
     assert_eq!(bare.err, "");
     assert!(folder.names().is_empty());

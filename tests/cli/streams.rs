@@ -5,7 +5,7 @@ use std::io::Read;
 
 /// An answer that goes on until the context is full: a few seconds of work.
 fn endless(arguments: &[&str]) -> Command {
-    let mut command = lemmy(["run", &tiny(), "a", "--temp", "0", "--repeat-penalty", "0.5", "-c", "1000000"]);
+    let mut command = lemmy(["run", &tiny(), "--raw", "a", "--temp", "0", "--repeat-penalty", "0.5", "-c", "1000000"]);
     command.args(arguments);
     command
 }
@@ -104,7 +104,7 @@ fn an_interrupted_json_answer_is_whole() {
 #[test]
 fn two_interrupts_while_a_prompt_is_read() {
     let prompt = "abc ".repeat(200_000);
-    let mut child = lemmy(["run", &tiny(), "-c", "1000000"]).stdin(Stdio::piped()).spawn().unwrap();
+    let mut child = lemmy(["run", &tiny(), "--raw", "-c", "1000000"]).stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(prompt.as_bytes()).unwrap();
     std::thread::sleep(Duration::from_millis(1000));
     signal(child.id(), "INT");

@@ -11,7 +11,7 @@ fn version_names_the_instruction_set() {
 
 #[test]
 fn every_command_has_help_on_one_screen_with_examples() {
-    for command in ["run", "inspect", "estimate", "tokenize", "detokenize", "bench", "quantize", "logits"] {
+    for command in ["run", "chat", "inspect", "estimate", "tokenize", "detokenize", "bench", "quantize", "logits"] {
         let long = done(&mut lemmy([command, "--help"])).code(0);
         assert!(long.text().contains("Examples:\n"), "{command}");
         assert!(long.text().lines().count() <= 50, "{command}: {} lines", long.text().lines().count());
@@ -26,7 +26,8 @@ fn mistakes_are_usage_errors_with_a_next_step() {
     for (arguments, words) in [
         (vec!["frobnicate"], "unrecognized subcommand 'frobnicate'"),
         (vec![], "no command"),
-        (vec!["run"], "MODEL: found nothing"),
+        (vec!["bench"], "MODEL: found nothing"),
+        (vec!["run"], "found no text"),
         (vec!["run", &tiny, "a", "--tempp", "1"], "unexpected argument '--tempp'"),
         (vec!["run", &tiny, "a", "-n", "many"], "invalid value 'many'"),
         (vec!["run", &tiny, "a", "-n", "-2"], "-2 is not in"),
@@ -34,9 +35,15 @@ fn mistakes_are_usage_errors_with_a_next_step() {
         (vec!["run", &tiny, "a", "-c", "0"], "0 is not in"),
         (vec!["run", &tiny, "a", "--top-p", "7"], "top_p"),
         (vec!["run", &tiny, "a", "--temp", "nan"], "temperature"),
-        (vec!["run", &tiny, "a", "--stop", ""], "--stop: found an empty text"),
+        (vec!["run", &tiny, "a", "--stop", ""], "a value is required for '--stop <TEXT>'"),
         (vec!["run", &tiny, "a", "-p", "b"], "given twice"),
         (vec!["run", &tiny], "found no text"),
+        (vec!["run", &tiny, "a", "--think=maybe"], "expected off, on, or a number of tokens"),
+        (vec!["run", &tiny, "a", "--special"], "--raw"),
+        (vec!["run", &tiny, "a", "--raw", "--system", "b"], "--system: cannot be used with --raw"),
+        (vec!["run", &tiny, "a", "--json", "--stream-json"], "cannot be used with"),
+        (vec!["run", &tiny, "a", "--tool-choice", "none_such"], "none_such"),
+        (vec!["chat", &tiny, &tiny], "unexpected argument"),
         (vec!["logits", &tiny, "--tokens", "2,x"], "found `x`"),
         (vec!["logits", &tiny, "--tokens", ""], "found no ids"),
         (vec!["logits", &tiny, "--tokens", "2", "--all"], "--json"),
@@ -70,9 +77,7 @@ fn json_errors_go_to_stdout_as_well() {
 
 #[test]
 fn names_of_hubs_cannot_be_fetched_yet() {
-    for name in
-        ["org/repo", "org/repo:Q4_K_M", "hf.co/org/repo", "https://huggingface.co/org/repo/a.gguf", "nano", "lemmy"]
-    {
+    for name in ["org/repo", "org/repo:Q4_K_M", "hf.co/org/repo", "https://huggingface.co/org/repo/a.gguf", "lemmy"] {
         let failed = done(&mut lemmy(["run", name, "hello"])).code(3).says("cannot download models yet");
         assert!(failed.err.contains("hint: "), "{failed:?}");
     }
@@ -85,11 +90,11 @@ fn the_environment_sets_flags_and_flags_win() {
         let json = done(command).code(0).json();
         json["usage"]["completion_tokens"].as_u64().unwrap()
     };
-    let run = ["run", &tiny, "a", "--temp", "0", "--json"];
+    let run = ["run", &tiny, "--raw", "a", "--temp", "0", "--json"];
     assert_eq!(count(lemmy(run).env("LEMMY_MAX_TOKENS", "3")), 3);
     assert_eq!(count(lemmy(run).args(["-n", "2"]).env("LEMMY_MAX_TOKENS", "3")), 2);
     assert_eq!(
-        count(lemmy(["run", "-n", "4", "--json", "-p", "a"]).env("LEMMY_MODEL", &tiny).env("LEMMY_TEMP", "0")),
+        count(lemmy(["run", "--raw", "-n", "4", "--json", "-p", "a"]).env("LEMMY_MODEL", &tiny).env("LEMMY_TEMP", "0")),
         4
     );
     done(lemmy(["run", "Once upon a time"]).env("LEMMY_MODEL", &tiny))
@@ -100,7 +105,8 @@ fn the_environment_sets_flags_and_flags_win() {
 #[test]
 fn llama_cpp_spellings_work() {
     let tiny = tiny();
-    let mut command = lemmy(["run", "-m", &tiny, "-c", "128", "-n", "4", "-t", "1", "--temp", "0.5", "--seed", "1"]);
+    let mut command =
+        lemmy(["run", "--raw", "-m", &tiny, "-c", "128", "-n", "4", "-t", "1", "--temp", "0.5", "--seed", "1"]);
     let command =
         command.args(["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05", "--no-mmap", "-p", "a", "--json"]);
     assert_eq!(done(command).code(0).json()["usage"]["completion_tokens"], 4);

@@ -8,6 +8,7 @@ mod cache;
 mod exec;
 pub mod kernels;
 mod scratch;
+mod vision;
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,10 +18,11 @@ use self::cache::CpuKv;
 use self::exec::Exec;
 use self::kernels::KernelSet;
 use self::scratch::{CpuScratch, Forms};
-use super::{Backend, BackendMemory, Engine, KvStore, Scratch, SeqSlice};
+use self::vision::CpuVision;
+use super::{Backend, BackendMemory, Engine, KvStore, Scratch, SeqSlice, VisionEngine};
 use crate::error::Result;
 use crate::kv::KvSpec;
-use crate::plan::{Plan, WeightSource};
+use crate::plan::{Plan, VisionPlan, VisionWeights, WeightSource};
 use crate::threads::{CancelToken, ThreadPool};
 
 /// Runs plans on the CPU, straight from the file's own blocks.
@@ -69,6 +71,15 @@ impl Backend for CpuBackend {
         let bound = Bound::new(&plan, weights, cancel, progress)?;
         let forms = Forms::new(&plan, weights)?;
         Ok(Box::new(CpuEngine { plan, bound, forms, pool: self.pool.clone(), kernels: self.kernels.clone() }))
+    }
+
+    fn compile_vision(
+        &self,
+        plan: Arc<VisionPlan>,
+        weights: &VisionWeights,
+        cancel: &CancelToken,
+    ) -> Result<Box<dyn VisionEngine>> {
+        Ok(Box::new(CpuVision::new(plan, weights, self.pool.clone(), self.kernels.clone(), cancel)?))
     }
 }
 

@@ -10,7 +10,7 @@ use minijinja::value::{Serde, Value};
 use minijinja::{Environment, ErrorKind};
 use serde_json::{Map, Value as Json};
 
-use super::python;
+use super::{guard, python};
 use crate::error::{Error, Result};
 use crate::limits;
 
@@ -23,12 +23,21 @@ pub(super) struct Engine {
     environment: Environment<'static>,
 }
 
+/// Whose work a template is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Trust {
+    /// One of the known versions.
+    Known,
+    /// A stranger's: it gets [guards](guard).
+    Unknown,
+}
+
 impl Engine {
     /// Compiles a template.
     ///
     /// There is no clock: `strftime_now` is not defined, so that templates take the branch that they have for its absence,
     /// and one conversation is one prompt on every day.
-    pub(super) fn new(source: &str) -> Result<Self> {
+    pub(super) fn new(source: &str, trust: Trust) -> Result<Self> {
         if source.len() > limits::TEMPLATE_BYTES {
             let found = source.len();
             return Err(Error::Template(format!(
@@ -47,21 +56,36 @@ impl Engine {
             python::trim(&text, chars.as_deref(), true, true)
         });
         environment.add_filter("tojson", python::to_json);
+        environment.add_filter(guard::FILTER, guard::shallow);
         environment.add_function("raise_exception", |message: Cow<'_, str>| -> Result<Value, minijinja::Error> {
             Err(minijinja::Error::new(ErrorKind::InvalidOperation, message.into_owned()))
         });
-        environment.add_template_owned(NAME, source.to_owned()).map_err(|error| template_error(&error))?;
+        let source = match trust {
+            Trust::Known => source.to_owned(),
+            Trust::Unknown => guard::guarded(source),
+        };
+        environment.add_template_owned(NAME, source).map_err(|error| template_error(&error))?;
         Ok(Self { environment })
     }
 
     /// Renders with these variables, `messages` among them.
     ///
-    /// Steps are bounded by [`limits::TEMPLATE_FUEL`] and what the input allows: the templates of Gemma 4 look from each
+    /// It runs on a thread of its own, since a caller's may have little stack. Steps are bounded by [`limits::TEMPLATE_FUEL`] and what the input allows: the templates of Gemma 4 look from each
     /// message at all later ones. One step pays for 64 bytes, so this bounds memory too.
     pub(super) fn render(&self, variables: &Map<String, Json>) -> Result<String> {
+        std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().stack_size(limits::TEMPLATE_STACK_BYTES);
+            let thread = thread.spawn_scoped(scope, || self.run(variables));
+            let thread =
+                thread.map_err(|source| Error::Io { what: "cannot start the template's thread".into(), source })?;
+            thread.join().unwrap_or_else(|_| Err(Error::Internal("the template engine panicked".into())))
+        })
+    }
+
+    fn run(&self, variables: &Map<String, Json>) -> Result<String> {
         let messages = variables.get("messages").and_then(Json::as_array).map_or(0, Vec::len) as u64;
         let input = variables.values().map(text_bytes).sum::<usize>();
-        let fuel = limits::TEMPLATE_FUEL + 16 * messages.saturating_mul(messages) + input as u64;
+        let fuel = limits::TEMPLATE_FUEL + 16 * messages.saturating_mul(messages) + 8 * input as u64;
         let mut environment = self.environment.clone();
         environment.set_fuel(Some(fuel));
         let template = environment.get_template(NAME).map_err(|error| template_error(&error))?;

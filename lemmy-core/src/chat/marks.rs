@@ -9,9 +9,10 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::engine::Engine;
+use super::versions;
 use crate::TokenId;
 use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
@@ -24,6 +25,8 @@ const FIRST: char = '\u{40000}';
 pub(super) struct Marked {
     engine: Engine,
     marks: Marks,
+    /// The source spells its control strings whole, so that all of them got marks.
+    whole: bool,
 }
 
 /// Which character stands for which token.
@@ -34,7 +37,7 @@ impl Marked {
     /// `trusted`: other texts that will be [spelled](Marks::spell) with these marks.
     pub(super) fn new(source: &str, trusted: &[&str], tokenizer: &Tokenizer, used: &BTreeSet<char>) -> Result<Self> {
         let marks = Marks::new(source, trusted, tokenizer, used)?;
-        Ok(Self { engine: Engine::new(&marks.spell(source, tokenizer))?, marks })
+        Ok(Self { engine: Engine::new(&marks.spell(source, tokenizer), versions::trust(source))?, marks, whole: true })
     }
 
     /// Whether it does for this vocabulary and a conversation with these characters of the marks' range.
@@ -42,6 +45,36 @@ impl Marked {
         let same = |marks: Marks| marks.ids().eq(self.marks.ids());
         !self.marks.0.iter().any(|(mark, _)| used.contains(mark))
             && Marks::new(source, trusted, tokenizer, &BTreeSet::new()).is_ok_and(same)
+    }
+
+    /// Renders a harmless conversation with and without marks, and looks whether the same control tokens come out.
+    pub(super) fn compare(&mut self, plain: &Engine, tokenizer: &Tokenizer) {
+        let bos = tokenizer.bos().map(|id| String::from_utf8_lossy(tokenizer.piece(id))).unwrap_or_default();
+        let probe = json!({
+            "messages": [
+                {"role": "user", "content": "q"},
+                {"role": "assistant", "content": "a"},
+                {"role": "user", "content": "q"},
+            ],
+            "add_generation_prompt": true,
+        });
+        let Value::Object(mut probe) = probe else { return };
+        probe.insert("bos_token".into(), bos.as_ref().into());
+        let Ok(text) = plain.render(&probe) else { return };
+        probe.insert("bos_token".into(), self.marks.spell(&bos, tokenizer).into());
+        let Ok(marked) = self.engine.render(&probe) else { return };
+        let (mut rest, mut ids) = (text.as_str(), Vec::new());
+        while let Some((_, id, after)) = tokenizer.cut_control(rest) {
+            ids.push(id);
+            rest = after;
+        }
+        let control = |segment| if let Segment::Control(id) = segment { Some(id) } else { None };
+        self.whole = self.marks.cut(&marked).into_iter().filter_map(control).eq(ids);
+    }
+
+    pub(super) fn warning(&self) -> Option<String> {
+        let text = "the chat template puts control strings together from pieces; those became text: write them whole";
+        (!self.whole).then(|| text.into())
     }
 
     pub(super) fn marks(&self) -> &Marks {

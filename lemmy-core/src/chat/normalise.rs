@@ -51,25 +51,28 @@ impl Habits {
             {"role": "assistant", "content": "first"},
             {"role": "assistant", "content": "second"},
         ]));
-        let call = json!([{"id": "1", "type": "function", "function": {"name": "tool", "arguments": {}}}]);
-        let result = |answer: Value, more: Value| {
-            let mut messages = json!([{"role": "user", "content": "q"}, answer]);
-            messages.as_array_mut().map(|messages| messages.extend(more.as_array().cloned().unwrap_or_default()));
-            try_out(messages).contains("<|tool_response>response:tool{")
+        let shows_result = |messages: Value| try_out(messages).contains("<|tool_response>response:tool{");
+        let user = json!({"role": "user", "content": "q"});
+        let calls = json!([{"id": "1", "type": "function", "function": {"name": "tool", "arguments": {}}}]);
+        let tool_message = shows_result(json!([
+            user,
+            {"role": "assistant", "content": "", "tool_calls": calls},
+            {"role": "tool", "tool_call_id": "1", "name": "tool", "content": "r"},
+        ]));
+        let responses = json!([{"name": "tool", "response": "r"}]);
+        let tool_responses = || {
+            shows_result(json!([
+                user,
+                {"role": "assistant", "content": "", "tool_calls": calls, "tool_responses": responses},
+            ]))
         };
-        let message = json!({"role": "assistant", "content": "", "tool_calls": call});
-        let mut answered = message.clone();
-        if let Some(message) = answered.as_object_mut() {
-            message.insert("tool_responses".into(), json!([{"name": "tool", "response": "r"}]));
-        }
-        let tool = json!([{"role": "tool", "tool_call_id": "1", "name": "tool", "content": "r"}]);
         Self {
             answers: match answers.matches("<|turn>model").count() {
                 _ if !answers.contains("first") || answers.contains("firstsecond") => Answers::Joined,
                 1 => Answers::Broken,
                 _ => Answers::Apart,
             },
-            reads_tool_messages: result(message, tool) || !result(answered, json!([])),
+            reads_tool_messages: tool_message || !tool_responses(),
         }
     }
 }
@@ -409,3 +412,6 @@ fn output_json(output: &ToolOutput) -> Result<Value, String> {
         },
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -85,7 +85,7 @@ impl ChatTemplate {
             ids: Vec::with_capacity(text.len() / 4 + 16),
             images: Vec::new(),
             start: start(&segments, tokenizer),
-            warnings: self.warning().into_iter().chain(normal.warnings).collect(),
+            warnings: self.warning().into_iter().chain(normal.warnings).chain(marked.warning()).collect(),
         };
         let bos = tokenizer.bos().filter(|_| tokenizer.adds_bos());
         if let Some(bos) = bos.filter(|&bos| segments.first() != Some(&Segment::Control(bos))) {
@@ -111,13 +111,18 @@ impl ChatTemplate {
         let bos = tokenizer.bos().map(|id| String::from_utf8_lossy(tokenizer.piece(id))).unwrap_or_default();
         let trusted = [&bos, EOS, TURN_END, generation_prompt(false)];
         let source = self.source();
+        let mark = |used: &BTreeSet<char>| {
+            let mut marked = Marked::new(source, &trusted, tokenizer, used)?;
+            marked.compare(self.engine(), tokenizer);
+            Ok(marked)
+        };
         if self.kept().get().is_none() {
-            let marked = Marked::new(source, &trusted, tokenizer, &BTreeSet::new())?;
+            let marked = mark(&BTreeSet::new())?;
             self.kept().get_or_init(|| marked);
         }
         match self.kept().get().filter(|kept| kept.fits(source, &trusted, tokenizer, used)) {
             Some(kept) => Ok(Ok(kept)),
-            None => Marked::new(source, &trusted, tokenizer, used).map(Err),
+            None => mark(used).map(Err),
         }
     }
 }

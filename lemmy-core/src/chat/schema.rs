@@ -45,7 +45,7 @@ pub(super) fn parameters(schema: &Value) -> Result<(Value, Vec<String>), String>
     if !schema.is_object() {
         return Err("found no JSON object".into());
     }
-    let mut reader = Reader { root: schema, left: limits::SCHEMA_BYTES, open: Vec::new(), lost: BTreeSet::new() };
+    let mut reader = Reader { root: schema, left: limits::SCHEMA_WORK_BYTES, open: Vec::new(), lost: BTreeSet::new() };
     let mut parameters = reader.property(schema, 0)?;
     // The template leaves a brace open where the type is missing.
     parameters.insert("type".into(), "object".into());
@@ -168,7 +168,7 @@ impl<'a> Reader<'a> {
     fn charge(&mut self, bytes: usize) -> Result<(), String> {
         let left = self.left.checked_sub(bytes);
         self.left =
-            left.ok_or_else(|| format!("more than {} bytes once references are followed", limits::SCHEMA_BYTES))?;
+            left.ok_or_else(|| format!("more than {} bytes once references are followed", limits::SCHEMA_WORK_BYTES))?;
         Ok(())
     }
 
@@ -295,3 +295,6 @@ fn size(value: &Value) -> usize {
     };
     inner + 16
 }
+
+#[cfg(test)]
+mod tests;

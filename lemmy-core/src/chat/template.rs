@@ -92,7 +92,7 @@ impl ChatTemplate {
 
     fn with_warning(source: impl Into<String>, warning: Option<String>) -> Result<Self> {
         let source = source.into();
-        let engine = Engine::new(&source)?;
+        let engine = Engine::new(&source, versions::trust(&source))?;
         let habits = Habits::of(&engine);
         Ok(Self(Arc::new(Inner { source, engine, habits, marked: OnceLock::new(), warning })))
     }
@@ -131,6 +131,10 @@ impl ChatTemplate {
 
     pub(super) fn normalise(&self, chat: &Chat) -> Result<Normal> {
         normalise(chat, self.0.habits)
+    }
+
+    pub(super) fn engine(&self) -> &Engine {
+        &self.0.engine
     }
 
     /// The template with marks, once it was needed.

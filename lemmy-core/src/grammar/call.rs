@@ -20,8 +20,8 @@ use super::{combine, text};
 use crate::TokenId;
 use crate::chat::Tool;
 
-/// JSON's numbers, with an end to their digits.
-const NUMBER: &str = r"/-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE][+-]?[0-9]{1,3})?/";
+/// JSON's numbers, with an end to their digits, and none that f64 cannot hold.
+const NUMBER: &str = r"/-?(0|[1-9][0-9]{0,39})(\.[0-9]{1,40})?([eE](\+?[0-9]{1,2}|-[0-9]{1,3}))?/";
 const INTEGER: &str = "/-?(0|[1-9][0-9]{0,39})/";
 /// A key that no schema names.
 const FREE_KEY: &str = r"/[A-Za-z_][A-Za-z0-9_.-]{0,63}/";

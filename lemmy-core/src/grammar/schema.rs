@@ -34,7 +34,12 @@ pub(super) fn for_json(text: &str) -> Result<Value> {
 pub(super) fn parse(text: &str) -> Result<Value> {
     // No deeper than 128 levels: serde_json refuses more.
     let mut schema: Value = serde_json::from_str(text).map_err(|error| format!("JSON schema: {error}"))?;
-    Checker { at: Vec::new() }.schema(&mut schema)?;
+    let mut checker = Checker { at: Vec::new(), multiples: Vec::new() };
+    checker.schema(&mut schema)?;
+    if !can_combine(&checker.multiples) {
+        let found: Vec<String> = checker.multiples.iter().map(f64::to_string).collect();
+        return Err(format!("JSON schema: `multipleOf` {} together are too large", found.join(", ")));
+    }
     Ok(schema)
 }
 
@@ -42,6 +47,8 @@ pub(super) fn parse(text: &str) -> Result<Value> {
 struct Checker {
     /// Keys on the way to the place that is looked at.
     at: Vec<String>,
+    /// The values of `multipleOf`, each once.
+    multiples: Vec<f64>,
 }
 
 impl Checker {
@@ -93,6 +100,10 @@ impl Checker {
             | "propertyNames"
             | "unevaluatedItems"
             | "unevaluatedProperties" => self.schema(value),
+            "required" => match value.as_array() {
+                Some(names) if names.iter().all(Value::is_string) => Ok(()),
+                _ => Err(self.error("expected a list of names")),
+            },
             "$ref" => match value.as_str() {
                 Some(reference) if reference.starts_with('#') => Ok(()),
                 Some(reference) => Err(self.error(&format!(
@@ -107,7 +118,12 @@ impl Checker {
                 _ => Ok(()),
             },
             "multipleOf" => match value.as_f64() {
-                Some(number) if is_simple(number) => Ok(()),
+                Some(number) if is_simple(number) => {
+                    if !self.multiples.contains(&number) {
+                        self.multiples.push(number);
+                    }
+                    Ok(())
+                }
                 _ => Err(self.error(&format!("found {value:.40}, expected 0.0001 to 10000 with at most 4 decimals"))),
             },
             "minLength" | "maxLength" | "minItems" | "maxItems" | "minProperties" | "maxProperties" => {
@@ -143,8 +159,23 @@ impl Checker {
 
 /// Numbers that the engine can test multiples of with few states.
 fn is_simple(number: f64) -> bool {
-    let scaled = number * 10_000.0;
-    (0.0001..=10_000.0).contains(&number) && (scaled - scaled.round()).abs() < 1e-6
+    (0.0001..=10_000.0).contains(&number) && decimals(number).is_some()
+}
+
+/// How many decimals a number has, at most 4.
+fn decimals(number: f64) -> Option<i32> {
+    (0..=4).find(|&n| {
+        let scaled = number * 10f64.powi(n);
+        (scaled - scaled.round()).abs() < 1e-6
+    })
+}
+
+/// Whether the engine can find a common multiple of any of these: it multiplies them in 32 bits.
+fn can_combine(multiples: &[f64]) -> bool {
+    let scale = multiples.iter().filter_map(|&number| decimals(number)).max().unwrap_or(0);
+    let scaled: Vec<f64> = multiples.iter().map(|number| (number * 10f64.powi(scale)).round()).collect();
+    // One of them may meet itself.
+    scaled.iter().all(|number| *number < 65_536.0) && scaled.iter().product::<f64>() < 4_294_967_296.0
 }
 
 /// What OpenAPI 3.0 means by `nullable`.

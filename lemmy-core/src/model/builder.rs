@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 
-use super::{Inner, MemoryEstimate, Model, ModelInfo, check_memory};
+use super::{Inner, MemoryEstimate, Model, ModelInfo, Vision, check_memory};
 use crate::backend::Backend;
 use crate::backend::cpu::CpuBackend;
 use crate::chat::ChatTemplate;
@@ -67,6 +67,7 @@ pub struct ModelBuilder {
     mode: LoadMode,
     memory_limit: Option<u64>,
     chat_template: Option<String>,
+    mmproj: Option<Source>,
     cancel: CancelToken,
     on_progress: Option<OnProgress>,
 }
@@ -94,6 +95,7 @@ impl ModelBuilder {
             mode: LoadMode::default(),
             memory_limit: None,
             chat_template: None,
+            mmproj: None,
             cancel: CancelToken::new(),
             on_progress: None,
         }
@@ -135,6 +137,18 @@ impl ModelBuilder {
         self
     }
 
+    /// A file with the model's vision tower (an mmproj GGUF), so that it can see.
+    pub fn mmproj(mut self, path: impl AsRef<Path>) -> Self {
+        self.mmproj = Some(Source::Path(path.as_ref().into()));
+        self
+    }
+
+    /// The same, in memory already.
+    pub fn mmproj_bytes(mut self, bytes: FileBytes) -> Self {
+        self.mmproj = Some(Source::Bytes(Arc::new(bytes)));
+        self
+    }
+
     /// Called now and then on the loading thread; `Break` stops with [`Error::Cancelled`].
     pub fn on_progress(mut self, f: impl FnMut(LoadProgress) -> ControlFlow<()> + Send + 'static) -> Self {
         self.on_progress = Some(Box::new(f));
@@ -153,11 +167,11 @@ impl ModelBuilder {
         let plan = Plan::new(Spec::from_gguf(&gguf)?);
         let weights = Weights::new(&gguf, &plan)?;
         let kv = KvSpec { kv_type, ..KvSpec::with_context(context) };
-        match &self.backend {
-            Some(backend) => MemoryEstimate::new(&gguf, &plan, &weights, &**backend, &kv),
-            // One thread is enough to count.
-            None => MemoryEstimate::new(&gguf, &plan, &weights, &CpuBackend::new(ThreadPool::new(1)?), &kv),
-        }
+        // One thread is enough to count.
+        let counting = CpuBackend::new(ThreadPool::new(1)?);
+        let backend = self.backend.as_deref().unwrap_or(&counting);
+        let estimate = MemoryEstimate::new(&gguf, &plan, &weights, backend, &kv)?;
+        Ok(self.vision(&plan, backend)?.map_or(estimate, |vision| vision.add_to(estimate)))
     }
 
     /// Loads.
@@ -175,7 +189,9 @@ impl ModelBuilder {
         let plan = Arc::new(Plan::new(Spec::from_gguf(&gguf)?));
         let weights = Weights::new(&gguf, &plan)?;
         backend.check(&plan)?;
+        let vision = self.vision(&plan, &*backend)?;
         let needed = MemoryEstimate::new(&gguf, &plan, &weights, &*backend, &KvSpec::with_context(0))?;
+        let needed = vision.as_ref().map_or(needed, |vision| vision.add_to(needed));
         check_memory(self.memory_limit, "the model", needed.weights + needed.engine)?;
 
         let stop = |flow: ControlFlow<()>| {
@@ -204,6 +220,7 @@ impl ModelBuilder {
             chat_template,
             grammars: OnceLock::new(),
             fingerprint: OnceLock::new(),
+            vision,
             memory_limit,
         })))
     }
@@ -216,6 +233,12 @@ impl ModelBuilder {
             .spawn(move || self.load())
             .map_err(|source| Error::Io { what: "cannot start a thread for loading".into(), source })?;
         Ok(LoadTask { cancel, handle })
+    }
+
+    fn vision(&self, plan: &Plan, backend: &dyn Backend) -> Result<Option<Vision>> {
+        let Some(source) = &self.mmproj else { return Ok(None) };
+        let gguf = open(source, self.mode, &self.cancel, &mut |_, _| ControlFlow::Continue(()))?;
+        Vision::new(gguf, plan, backend, &self.cancel).map(Some)
     }
 
     fn pool(&self) -> Result<ThreadPool> {

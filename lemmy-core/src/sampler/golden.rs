@@ -49,7 +49,9 @@ fn every_recorded_case() {
             assert_eq!(u64::from(sampler(options, 5).sample(&logits).unwrap()), greedy, "{name}");
             continue;
         }
-        let Candidates::Whole(penalised) = sampler(options, 1).candidates(&logits).unwrap() else { unreachable!() };
+        let Candidates::Whole(penalised) = sampler(options, 1).candidates(&logits, None).unwrap() else {
+            unreachable!()
+        };
         for (found, expected) in penalised.iter().zip(numbers(&expect["penalised"])) {
             // The options are f32 here and f64 there.
             assert!((found.logit - expected).abs() <= 1e-6 * expected.abs().max(1.0), "{name}: {found:?} {expected}");
@@ -65,7 +67,7 @@ fn every_recorded_case() {
             assert!((found - expected).abs() < 1e-6, "{name}: {found} {expected}");
         }
         for draw in case["draws"].as_array().unwrap() {
-            let picked = last.candidates(&logits).unwrap().draw(draw[0].as_f64().unwrap()).unwrap();
+            let picked = last.candidates(&logits, None).unwrap().draw(draw[0].as_f64().unwrap()).unwrap();
             assert_eq!(u64::from(picked.id), draw[1].as_u64().unwrap(), "{name}: {draw}");
         }
     }

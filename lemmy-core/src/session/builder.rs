@@ -2,20 +2,21 @@
 
 #![forbid(unsafe_code)]
 
-use super::{Session, check_memory};
+use super::{Session, check_memory, with_blocks};
 use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
 use crate::kv::{KvSpec, KvType, Positions};
 use crate::limits;
 use crate::model::{MemoryEstimate, Model};
 use crate::threads::CancelToken;
+use crate::vision::Budget;
 
 /// Options for a [`Session`].
 #[derive(Debug, Clone)]
 pub struct SessionBuilder {
     pub(super) model: Model,
     pub(super) kv: KvSpec,
-    cancel: CancelToken,
+    cancel: Option<CancelToken>,
     pub(super) chat: Chat,
 }
 
@@ -25,7 +26,7 @@ impl SessionBuilder {
 
     pub(crate) fn new(model: Model) -> Self {
         let context = model.plan().spec.context.min(Self::DEFAULT_CONTEXT);
-        Self { model, kv: KvSpec::with_context(context), cancel: CancelToken::new(), chat: Chat::default() }
+        Self { model, kv: KvSpec::with_context(context), cancel: None, chat: Chat::default() }
     }
 
     /// Positions that the session may hold. Memory for them is reserved at once and touched as they fill.
@@ -54,9 +55,10 @@ impl SessionBuilder {
         self
     }
 
-    /// Stops prefill and decode with [`Error::Cancelled`] when triggered; the session stays usable.
+    /// Stops prefill and decode with [`Error::Cancelled`], and replies, when triggered; the session stays usable, once
+    /// the token is [`reset`](CancelToken::reset).
     pub fn cancel(mut self, token: CancelToken) -> Self {
-        self.cancel = token;
+        self.cancel = Some(token);
         self
     }
 
@@ -85,12 +87,15 @@ impl SessionBuilder {
     /// [`Error::OutOfMemory`].
     pub fn build(self) -> Result<Session> {
         let kv = self.spec()?;
-        check_memory(&self.model, &kv)?;
+        let block = self.block(&kv);
+        check_memory(&self.model, &kv, block)?;
         let engine = self.model.engine();
+        let blocks = with_blocks(&kv, block);
         Ok(Session {
-            cache: engine.new_kv(&kv)?,
+            block,
+            cache: engine.new_kv(&blocks)?,
             scratch: Some(engine.new_scratch(kv.batch)?),
-            positions: Positions::new(&kv, &self.model.plan().spec.layers),
+            positions: Positions::new(&blocks, &self.model.plan().spec.layers),
             tokens: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
@@ -98,10 +103,17 @@ impl SessionBuilder {
             unread: None,
             pending: Vec::new(),
             reply: None,
+            warned: Vec::new(),
             kv,
             cancel: self.cancel,
             model: self.model,
         })
+    }
+
+    /// Most tokens that enter together: a batch, or a picture, which is never cut.
+    pub(super) fn block(&self, kv: &KvSpec) -> usize {
+        let picture = self.model.vision().map_or(0, |_| Budget::MAX.soft_tokens());
+        kv.batch.max(picture).min(kv.context)
     }
 
     /// The sizes, checked; a batch is never larger than the context.

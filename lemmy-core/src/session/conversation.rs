@@ -185,7 +185,8 @@ impl Session {
     pub fn begin(&mut self, source: impl Into<Source>, options: GenerateOptions) -> Result<SyncReport> {
         self.stop();
         let ready = self.prepare(source.into(), Some(options.thinking.is_wanted()))?;
-        let cancel = options.cancel.clone().unwrap_or_else(|| self.cancel.clone());
+        // A token of its own if nobody gave one: once triggered it must not end the replies after this one.
+        let cancel = options.cancel.clone().or_else(|| self.cancel.clone()).unwrap_or_default();
         let chat = ready.chat.as_ref().unwrap_or(&self.chat);
         let opening = Opening {
             prompt: &ready.ids,
@@ -195,10 +196,11 @@ impl Session {
             next_call: next_call(&chat.messages),
         };
         let mut reply = Reply::new(&self.model, &opening, options)?;
-        for warning in &ready.warnings {
+        for warning in ready.warnings.iter().filter(|warning| !self.warned.contains(warning)) {
             reply.warn(warning.clone());
         }
         let report = self.enter(&ready)?;
+        self.warned = ready.warnings;
         self.start = ready.start;
         let before = ready.chat.map(|chat| std::mem::replace(&mut self.chat, chat));
         self.reply = Some(Running { reply, read: 0, before, cancel });

@@ -27,7 +27,7 @@ use std::io::{Read, Write};
 use std::ops::Range;
 
 use self::stream::{In, Out, failed, hex, refused};
-use super::{Session, SessionBuilder};
+use super::{Session, SessionBuilder, with_blocks};
 use crate::TokenId;
 use crate::chat::{Chat, StartState, Tool, messages_from_json, messages_to_json};
 use crate::error::{Error, Result};
@@ -129,7 +129,8 @@ impl SessionBuilder {
         let unread = read_tokens(&mut from, "unread token", 1, vocab)?.pop();
         self.chat = read_chat(&mut from)?;
 
-        let positions = Positions::restored(&self.kv, &self.model.plan().spec.layers, tokens.len(), written)
+        let blocks = with_blocks(&self.kv, self.block(&self.kv));
+        let positions = Positions::restored(&blocks, &self.model.plan().spec.layers, tokens.len(), written)
             .ok_or_else(|| {
                 let expected = format!("as many as go with {} tokens", tokens.len());
                 Error::Session { what: "positions written", found: written.to_string(), expected }

@@ -82,6 +82,16 @@ impl Session {
         (!tokens.is_empty()).then_some(Work { rows: tokens.len(), tokens, is_prompt: false, since })
     }
 
+    /// Whether the running reply's prompt is still being read.
+    pub(crate) fn is_reading(&self) -> bool {
+        !self.pending.is_empty()
+    }
+
+    /// Tokens of the prompt that are still to be read.
+    pub(crate) fn unread_prompt(&self) -> usize {
+        self.pending.len()
+    }
+
     /// Takes what a forward pass over `work` has given: the tokens are part of the past, the reply moves on. Tokens that
     /// were guessed wrong are forgotten again.
     pub(crate) fn absorb(&mut self, work: &Work) -> Result<()> {

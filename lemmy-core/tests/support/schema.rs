@@ -110,11 +110,9 @@ pub(crate) fn schemas() -> impl Strategy<Value = Value> {
 pub(crate) fn walk(matcher: &mut Matcher, tokenizer: &Tokenizer, choices: &[u32]) -> Vec<TokenId> {
     let find = |spelling: &&str| tokenizer.find(spelling);
     let controls = ["<tool_call|>", "<turn|>", "<|\"|>"];
-    // What brings a text to its end.
-    let closing: Vec<TokenId> = ["<tool_call|>", "<turn|>", "<|\"|>", "}", "]", "\"", "}}", ",", ":", "0", "a"]
-        .iter()
-        .filter_map(find)
-        .collect();
+    // What brings a text to its end: a quote first, or a text of braces would go on.
+    let closing: Vec<TokenId> =
+        ["<tool_call|>", "<turn|>", "<|\"|>", "\"", "}", "]", ",", ":"].iter().filter_map(find).collect();
     let mut said = Vec::new();
     let mut choices = choices.iter().copied();
     while !matcher.is_finished() {
@@ -126,15 +124,16 @@ pub(crate) fn walk(matcher: &mut Matcher, tokenizer: &Tokenizer, choices: &[u32]
             // One time in three something that structures the text.
             Some(choice) if choice % 3 > 0 => allowed[choice as usize % allowed.len()],
             Some(choice) => {
-                let mut some = controls
-                    .iter()
-                    .filter_map(find)
-                    .chain(closing.iter().copied().cycle().skip(choice as usize % 11).take(11));
-                some.find(|&id| mask.contains(id)).unwrap_or(allowed[choice as usize % allowed.len()])
+                let some = controls.iter().filter_map(find).chain(closing.iter().copied());
+                let some: Vec<TokenId> = some.filter(|&id| mask.contains(id)).collect();
+                *some.get(choice as usize % some.len().max(1)).unwrap_or(&allowed[choice as usize % allowed.len()])
             }
             None => closing.iter().copied().find(|&id| mask.contains(id)).unwrap_or_else(|| {
-                // The shortest token leads on.
-                *allowed.iter().min_by_key(|&&id| (tokenizer.piece(id).len(), id)).unwrap()
+                // The shortest tokens lead on; not always the same, or a number might never become a multiple.
+                let shortest = allowed.iter().map(|&id| tokenizer.piece(id).len()).min().unwrap();
+                let short: Vec<TokenId> =
+                    allowed.iter().copied().filter(|&id| tokenizer.piece(id).len() <= shortest).collect();
+                short[said.len() * 7919 % short.len()]
             }),
         };
         matcher.accept(id).unwrap();

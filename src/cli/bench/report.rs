@@ -1,10 +1,9 @@
 //! The report of `lemmy bench`: llama-bench's columns, and one JSON object.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use crate::cli::load::Loaded;
+use crate::cli::locate::Place;
 use crate::cli::system;
 use crate::cli::units::{binary_bytes, count, mean_and_deviation, median, spread};
 
@@ -34,11 +33,11 @@ pub(super) struct Measured {
 }
 
 impl Facts {
-    pub(super) fn new(path: &Path, loaded: &Loaded, depth: u32) -> Self {
+    pub(super) fn new(place: &Place, loaded: &Loaded, depth: u32) -> Self {
         let info = loaded.model.info();
         let common = info.types.first().map(|(dtype, _)| dtype.name()).unwrap_or_default();
         Self {
-            file: path.display().to_string(),
+            file: place.to_string(),
             model: format!("{} {common}", info.architecture),
             bytes: info.file_bytes,
             parameters: info.parameters,

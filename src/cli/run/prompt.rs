@@ -17,8 +17,11 @@ pub(crate) struct PromptArgs {
     /// Read the text (after a prompt: what follows it) from a file; -: stdin
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
-    /// Let strings such as <|turn> in the text be control tokens
+    /// Continue the text as it is, without a chat template
     #[arg(long)]
+    pub(super) raw: bool,
+    /// Let strings such as <|turn> in it be control tokens
+    #[arg(long, requires = "raw")]
     special: bool,
 }
 
@@ -28,13 +31,15 @@ impl PromptArgs {
         if self.special { Special::Parse } else { Special::Text }
     }
 
-    /// The text: the words (or `-p`), then, after a blank line, the file (or stdin, if it is no terminal).
-    pub(super) fn read(&self, words: &[&str], signals: &Signals) -> Result<String> {
+    /// The text: the words (or `-p`), then, after a blank line, the file (or stdin, if it is no terminal). `None` if a
+    /// person sits there and has not said anything yet.
+    pub(super) fn read(&self, words: &[&str], signals: &Signals) -> Result<Option<String>> {
         if self.prompt.is_some() && !words.is_empty() {
             return Err(Failure::usage("the prompt is given twice: as words and as --prompt"));
         }
         let prompt = self.prompt.clone().unwrap_or_else(|| words.join(" "));
         let follows = match self.file.as_deref() {
+            None if std::io::stdin().is_terminal() && self.prompt.is_none() && words.is_empty() => return Ok(None),
             None if std::io::stdin().is_terminal() => String::new(),
             None | Some("-") => stdin_text(signals)?,
             Some(file) => file_text(file)?,
@@ -43,10 +48,10 @@ impl PromptArgs {
         let follows = follows.strip_suffix('\n').map_or(follows.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
         match (prompt.is_empty(), follows.is_empty()) {
             (true, true) => Err(Failure::usage("PROMPT: found no text (expected words, -p, -f or stdin)")
-                .hint("lemmy run model.gguf \"Once upon a time\"")),
-            (true, false) => Ok(follows.to_owned()),
-            (false, true) => Ok(prompt),
-            (false, false) => Ok(format!("{prompt}\n\n{follows}")),
+                .hint("lemmy run model.gguf \"Why is the sky blue?\"")),
+            (true, false) => Ok(Some(follows.to_owned())),
+            (false, true) => Ok(Some(prompt)),
+            (false, false) => Ok(Some(format!("{prompt}\n\n{follows}"))),
         }
     }
 }

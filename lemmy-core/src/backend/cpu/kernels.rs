@@ -10,7 +10,7 @@ pub mod vector;
 use std::sync::Arc;
 
 pub use matmul::{ActKind, Acts, MatmulKernels, MatmulScratch, MatrixView};
-pub use vector::{AttentionJob, KvRows, VectorKernels, VectorScratch};
+pub use vector::{AttentionJob, HeadAttention, KvRows, PANEL, Product, STRIP, VectorKernels, VectorScratch};
 
 /// The kernels that one engine uses.
 #[derive(Debug, Clone)]

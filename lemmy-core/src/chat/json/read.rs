@@ -118,6 +118,7 @@ fn tool_call(json: &Value, place: &Place) -> Result<ToolCall> {
 fn tool_result(json: &Value, place: &Place) -> Result<Message> {
     let fields = Fields::new(json, place, &["role", "content", "name", "tool_call_id"])?;
     let output = match fields.get("content") {
+        None => ToolOutput::Json("null".into()),
         Some(value @ (Value::Object(_) | Value::Number(_) | Value::Bool(_))) => ToolOutput::Json(value.to_string()),
         Some(Value::Array(parts)) => match parts.as_slice() {
             [part] if part.get("type").and_then(Value::as_str) == Some(JSON_PART) => {

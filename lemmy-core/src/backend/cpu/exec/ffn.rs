@@ -190,11 +190,14 @@ impl Routes {
 
 /// Cuts gate and up of every used expert into pieces of outputs: (windows of the slots' buffer, expert of each).
 ///
-/// A piece of few tokens is a stream from memory, so it is long; a piece of many tokens is arithmetic on a panel.
+/// A piece of few tokens is a stream from memory, so it is long: a whole expert, but for the last ones, which are shared
+/// so that all threads end together. A piece of many tokens is arithmetic on a panel.
 fn expert_windows(routes: &Routes, moe: &MoeSpec, threads: usize) -> (Vec<Window>, Vec<usize>) {
     let (mut windows, mut owners) = (Vec::new(), Vec::new());
-    for (expert, rows) in routes.used() {
+    let used = routes.used().count();
+    for (i, (expert, rows)) in routes.used().enumerate() {
         let piece = match rows.len() {
+            ..MANY_TOKENS if i + threads < used => moe.width,
             ..MANY_TOKENS => moe.width.div_ceil(threads).next_multiple_of(GATE_PIECE),
             _ => GATE_PIECE,
         };

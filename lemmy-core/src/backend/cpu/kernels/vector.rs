@@ -6,6 +6,7 @@
 //! own.
 
 mod attention;
+mod dense;
 mod elementwise;
 mod isa;
 mod math;
@@ -19,6 +20,7 @@ use half::f16;
 
 use crate::error::{Error, Result};
 use crate::quant::blocks::BlockQ8_0;
+pub use dense::{HeadAttention, PANEL, Product, STRIP};
 use isa::{Isa, Portable};
 
 /// Cached keys and values of one KV head: `rows * key_dim` and `rows * value_dim` numbers, or fewer while positions up
@@ -109,6 +111,10 @@ pub trait VectorKernels: Send + Sync + std::fmt::Debug {
     /// (cut at multiples of it), in increasing order, merged by the online softmax in that order; so the result depends
     /// on the query and its span alone.
     fn attention(&self, job: &AttentionJob<'_>, out: &mut [f32], scratch: &mut VectorScratch);
+    /// A product of packed matrices; `out` has `STRIP` rows for each strip, of `PANEL` numbers for each panel.
+    fn multiply(&self, product: Product<'_>, out: &mut [f32]);
+    /// Attention without a cache or a mask: `out[panel][dim][query]`, dims rounded up to whole strips.
+    fn attend_all(&self, job: HeadAttention<'_>, out: &mut [f32]);
 }
 
 /// The fastest set that this CPU has.
@@ -167,5 +173,11 @@ impl<I: Isa> VectorKernels for Kernels<I> {
     }
     fn attention(&self, job: &AttentionJob<'_>, out: &mut [f32], scratch: &mut VectorScratch) {
         attention::run(self.0, job, out, &mut scratch.attention);
+    }
+    fn multiply(&self, product: Product<'_>, out: &mut [f32]) {
+        self.0.run(dense::Multiply { product, out });
+    }
+    fn attend_all(&self, job: HeadAttention<'_>, out: &mut [f32]) {
+        self.0.run(dense::AttendAll { job, out });
     }
 }

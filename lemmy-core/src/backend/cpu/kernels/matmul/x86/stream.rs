@@ -15,8 +15,9 @@ use crate::threads::WindowMut;
 
 use super::super::{ActKind, Acts, MatrixView};
 
-/// Most tokens that stream; more are cheaper with panels.
-pub(super) const TOKENS: usize = 4;
+/// Most tokens that stream; more are cheaper with panels: unpacking costs as much as two tokens, and each one more a third
+/// of what it does here.
+pub(super) const TOKENS: usize = 2;
 /// Rows walked side by side; a matrix with fewer cannot stream.
 pub(super) const ROWS: usize = 8;
 
@@ -91,8 +92,6 @@ pub(super) unsafe fn matmul<S: Stream>(
         match *tokens {
             [a] => groups::<S, 1>(w, first_row, acts, [a], out),
             [a, b] => groups::<S, 2>(w, first_row, acts, [a, b], out),
-            [a, b, c] => groups::<S, 3>(w, first_row, acts, [a, b, c], out),
-            [a, b, c, d] => groups::<S, 4>(w, first_row, acts, [a, b, c, d], out),
             _ => {}
         }
     }

@@ -34,6 +34,9 @@ unsafe fn k<F: Format, const N: usize>(tile: &Tile<'_>, sums: &mut [Sums]) {
         let mut isum = [_mm256_setzero_si256(); N];
         let runs = 64 / F::STEPS;
         for run in 0..runs {
+            if first_row == 0 && run % (runs / 8) == 0 {
+                tile.fetch(run * 8 / runs);
+            }
             // SAFETY: `run` lies within the panel and the 256 codes of each token.
             let partial = unsafe { run_of::<N>(&panel.codes[4 * first_row..], &x, run * F::STEPS, F::STEPS) };
             // SAFETY: 8 numbers are left in a line of scales.
@@ -85,6 +88,9 @@ unsafe fn small<F: Format, const N: usize>(tile: &Tile<'_>, sums: &mut [Sums]) {
         // SAFETY: 8 numbers are left in a token's sums.
         let mut acc: [_; N] = std::array::from_fn(|t| unsafe { load_f32(&sums[t].0[first_row..]) });
         for b in 0..tile.blocks {
+            if first_row == 0 {
+                tile.fetch(b);
+            }
             // SAFETY: block `b` is in the panel and in the codes of each token.
             let dots = unsafe {
                 let codes = &panel.codes[4 * first_row..];

@@ -42,6 +42,9 @@ unsafe fn k<F: Format, const N: usize>(tile: &Tile<'_>, sums: &mut [Sums]) {
     let steps = 64 / F::SCALES;
     let mut group = [_mm512_setzero_si512(); N];
     for g in 0..F::SCALES {
+        if g % (F::SCALES / 8) == 0 {
+            tile.fetch(g * 8 / F::SCALES);
+        }
         let start: [_; N] = std::array::from_fn(|t| {
             // SAFETY: for a type with an offset there is a correction per group.
             _mm512_set1_epi32(if F::OFFSET == 0 { 0 } else { unsafe { *x[t].corrections.add(g) } })
@@ -101,6 +104,7 @@ unsafe fn small<F: Format, const N: usize>(tile: &Tile<'_>, sums: &mut [Sums]) {
     // SAFETY: a line of 16 numbers.
     let mut acc: [_; N] = std::array::from_fn(|t| unsafe { _mm512_load_ps(sums[t].0.as_ptr()) });
     for b in 0..tile.blocks {
+        tile.fetch(b);
         let start: [_; N] = std::array::from_fn(|t| {
             // SAFETY: for a type with an offset there is a correction per block.
             _mm512_set1_epi32(if F::OFFSET == 0 { 0 } else { unsafe { *x[t].corrections.add(b) } })

@@ -1,0 +1,75 @@
+"""Makes Lemmy Nano: vocabulary, training in pieces, scores, GGUF files.
+
+`python nano.py all` does everything from nothing (about six hours on two cores). A later piece alone:
+`python nano.py text 4`. An interrupted piece goes on where it was when the same command is given again.
+"""
+
+import argparse
+import os
+
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+
+# (kind, number, minutes): what `all` runs, in order
+PIECES = [("text", 1, 60), ("text", 2, 98), ("text", 3, 98), ("vision", 1, 60)]
+
+
+def arguments():
+    p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    p.add_argument("--work", default=os.path.expanduser("~/.cache/lemmy-nano"), help="folder for states that are not kept")
+    sub = p.add_subparsers(dest="command", required=True)
+    sub.add_parser("all", help="everything")
+    sub.add_parser("tokenizer", help="train the vocabulary and write the configuration")
+    for kind in ("text", "vision"):
+        t = sub.add_parser(kind, help=f"train one piece of the {kind} stage")
+        t.add_argument("number", type=int, help="1 starts from nothing, later ones from the committed weights")
+        t.add_argument("--steps", type=int, default=100_000, help="most steps")
+        t.add_argument("--minutes", type=float, default=98, help="most minutes")
+        t.add_argument("--muon", type=float, default=0.02 if kind == "text" else 0.01, help="learning rate of the matrices")
+        t.add_argument("--adam", type=float, default=0.003 if kind == "text" else 0.002, help="learning rate of the rest")
+    e = sub.add_parser("eval", help="scores on the held-out cases")
+    e.add_argument("--each", type=int, default=100, help="cases of each group")
+    e.add_argument("--gguf", help="score this file's numbers (dequantised) in place of the original's")
+    e.add_argument("--lemmy", metavar="BINARY", help="compute with this lemmy binary (needs --gguf)")
+    e.add_argument("--generate", action="store_true", help="really generate, token by token")
+    e.add_argument("--pictures", action="store_true", help="only the picture groups")
+    x = sub.add_parser("export", help="write GGUF files")
+    x.add_argument("types", nargs="*", default=["q8_0"], help="f32, bf16, q8_0")
+    x.add_argument("--out", help="another folder")
+    sub.add_parser("cases", help="write the held-out cases as a fixture")
+    sub.add_parser("plot", help="draw the loss curve")
+    return p.parse_args()
+
+
+def main():
+    a = arguments()
+    from pathlib import Path
+
+    from lemmy_nano import cases, export, files, plot, report, train, vision
+    if a.command == "all":
+        files.write_tokenizer()
+        for kind, number, minutes in PIECES:
+            run = train.text_piece if kind == "text" else vision.piece
+            rates = (0.02, 0.003) if kind == "text" else (0.01, 0.002)
+            run(number, 100_000, minutes, a.work, *rates)
+        export.export()
+        cases.write(files.MODELS / "nano-cases.jsonl", 12)
+        plot.plot()
+        report.evaluate(100)
+    elif a.command == "tokenizer":
+        files.write_tokenizer()
+    elif a.command == "text":
+        train.text_piece(a.number, a.steps, a.minutes, a.work, a.muon, a.adam)
+    elif a.command == "vision":
+        vision.piece(a.number, a.steps, a.minutes, a.work, a.muon, a.adam)
+    elif a.command == "eval":
+        report.evaluate(a.each, a.gguf, a.lemmy, a.generate, a.pictures)
+    elif a.command == "export":
+        export.export(out=Path(a.out) if a.out else files.MODELS, quants=a.types)
+    elif a.command == "cases":
+        cases.write(files.MODELS / "nano-cases.jsonl", 12)
+    elif a.command == "plot":
+        plot.plot()
+
+
+if __name__ == "__main__":
+    main()
