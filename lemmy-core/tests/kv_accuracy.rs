@@ -66,7 +66,7 @@ fn the_tiny_models_hardly_notice() {
     let ids: Vec<TokenId> = (0..300).map(|i| (i * 37 + i / 19 + 11) % 512).collect();
     for file in ["bf16", "q4_k_m"] {
         let model = load(PathBuf::from(ROOT).join(format!("tests/fixtures/tiny/tiny-{file}.gguf")));
-        for (kv_type, median) in [(KvType::F32, 1e-12), (KvType::F16, 1e-5), (KvType::Q8_0, 1e-3)] {
+        for (kv_type, median) in [(KvType::F32, 1e-12), (KvType::F16, 1e-2), (KvType::Q8_0, 2e-2)] {
             let cost = cost(&model, &ids, kv_type);
             println!("{file}, {kv_type:?}: {cost:?}");
             assert!(cost.median < median, "{file}, {kv_type:?}: {cost:?}");
@@ -82,7 +82,7 @@ fn a_real_model_hardly_notices() {
     let text = std::fs::read_to_string(PathBuf::from(ROOT).join("docs/kv-cache.md")).unwrap();
     let ids = model.tokenizer().encode_prompt(&text, Special::Text);
     let ids = &ids[..ids.len().min(300)];
-    for (kv_type, mean) in [(KvType::F16, 1e-4), (KvType::Q8_0, 1e-2)] {
+    for (kv_type, mean) in [(KvType::F16, 1e-2), (KvType::Q8_0, 2e-2)] {
         let cost = cost(&model, ids, kv_type);
         println!("{} tokens, {kv_type:?}: {cost:?}", ids.len());
         assert!(cost.mean < mean, "{kv_type:?}: {cost:?}");
