@@ -325,7 +325,10 @@ fn hostile_tools() {
     for schema in &schemas {
         let start = Instant::now();
         let name: String = schema.to_string().chars().take(80).collect();
-        if let Ok(mut matcher) = compile(&[tool("f", schema)]) {
+        let compiled = compile(&[tool("f", schema)]);
+        // An internal error would be a panic that the engine caught.
+        assert!(!matches!(compiled, Err(Error::Internal(_))), "{name}: {compiled:?}");
+        if let Ok(mut matcher) = compiled {
             for id in GEMMA4.encode("call:f{a:", Special::Parse) {
                 // Too complex at this place: an error like any other.
                 let Ok(mask) = matcher.allowed() else { break };
