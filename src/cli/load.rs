@@ -15,7 +15,7 @@ use super::signals::Signals;
 /// MODEL as the first word, as `-m`, or as LEMMY_MODEL.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelName {
-    /// GGUF file, folder with one, first part of a split model, or nano: the one inside the program
+    /// GGUF file, folder with one, first part of a split one; nano: the built-in model
     #[arg(value_name = "MODEL")]
     word: Option<String>,
     /// The same as MODEL

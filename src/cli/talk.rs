@@ -40,13 +40,13 @@ pub(crate) struct TalkArgs {
     /// The answer is a JSON object, or JSON that fits a schema
     #[arg(long, value_name = "json|SCHEMA.json")]
     format: Option<String>,
-    /// Tools that may be called; calls are shown as JSON Lines and not made
+    /// Tools that may be called; calls come as JSON Lines
     #[arg(long, value_name = "TOOLS.json", conflicts_with = "load_session")]
     tools: Option<String>,
     /// auto, none, required, or the name of a tool
     #[arg(long, value_name = "CHOICE")]
     tool_choice: Option<String>,
-    /// Most tokens of an answer; -1: until the model ends or the context is full
+    /// Most tokens of an answer; -1: as many as it likes
     #[arg(short = 'n', long, value_name = "N", default_value = "-1", allow_negative_numbers = true,
           env = "LEMMY_MAX_TOKENS", hide_env = true, hide_default_value = true,
           value_parser = clap::value_parser!(i64).range(-1..))]
@@ -54,17 +54,25 @@ pub(crate) struct TalkArgs {
     /// End before this text (may be given several times)
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
-    /// Room for the conversation, in tokens (default: the model's own, at most 32768)
+    /// Room in tokens (default: the model's, at most 32768)
     #[arg(short, long, value_name = "N", env = "LEMMY_CTX_SIZE", hide_env = true,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     ctx_size: Option<u32>,
-    /// Number type of the cache
-    #[arg(long, value_name = "TYPE", default_value = "f16", env = "LEMMY_KV_TYPE", hide_env = true)]
+    /// Numbers of the cache: f16, f32 or q8_0
+    #[arg(
+        long,
+        value_name = "TYPE",
+        default_value = "f16",
+        env = "LEMMY_KV_TYPE",
+        hide_env = true,
+        hide_possible_values = true,
+        hide_default_value = true
+    )]
     kv_type: KvArg,
-    /// Guess up to N tokens ahead from what was said before; the answer stays the same
+    /// Guess up to N tokens ahead; the answer stays the same
     #[arg(long, value_name = "N", env = "LEMMY_SPECULATE", hide_env = true)]
     speculate: Option<u8>,
-    /// Go on with a conversation that --save-session kept, with its own room and cache
+    /// Go on with what --save-session kept, room and cache too
     #[arg(long, value_name = "FILE")]
     load_session: Option<PathBuf>,
     /// Keep the conversation at the end
@@ -74,14 +82,15 @@ pub(crate) struct TalkArgs {
     load: LoadArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
-    /// Thoughts on stderr; auto: on a terminal; fold: only how long they took
+    /// Thoughts on stderr: auto (on a terminal), hide, fold or show
     #[arg(
         long,
         value_name = "HOW",
         default_value = "auto",
         env = "LEMMY_SHOW_THINKING",
         hide_env = true,
-        hide_possible_values = false,
+        hide_possible_values = true,
+        hide_default_value = true,
         help_heading = "Output"
     )]
     show_thinking: Visibility,

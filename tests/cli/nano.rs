@@ -35,7 +35,7 @@ fn a_file_of_its_name_goes_before_it() {
     std::fs::copy(tiny(), folder.path("nano")).unwrap();
     let own = done(lemmy(["inspect", "nano", "--json"]).current_dir(&folder.0)).code(0).json();
     let inside = done(&mut lemmy(["inspect", "nano", "--json"])).code(0).json();
-    assert_ne!(own["bytes"], inside["bytes"]);
+    assert_ne!(own["file_bytes"], inside["file_bytes"]);
 }
 
 #[test]
@@ -56,8 +56,14 @@ fn a_call_is_one_line_of_json() {
     assert_eq!((&call["name"], &call["arguments"]), (&json!("calculator"), &json!({ "expression": "322 - 131" })));
     let whole = nano(&["Calculate 322 - 131.", "--tools", text(&tools), "--json"]).code(0).json();
     assert_eq!((&whole["finish"], &whole["tool_calls"]), (&json!("tool_calls"), &json!([call])));
-    // No call where none fits, and none where none is allowed.
-    assert_eq!(nano(&["What is 12 + 30?", "--tools", text(&tools), "--tool-choice", "none"]).code(0).text(), "42\n");
+    // No call where none fits, but where one has to be.
+    let plain = nano(&["Hi"]).code(0);
+    assert_eq!(nano(&["Hi", "--tools", text(&tools)]).code(0).text(), plain.text());
+    for choice in ["required", "calculator"] {
+        let forced = nano(&["Hi", "--tools", text(&tools), "--tool-choice", choice, "--json"]).code(0).json();
+        assert_eq!(forced["tool_calls"][0]["name"], "calculator", "{forced}");
+        assert!(forced["tool_calls"][0]["arguments"]["expression"].is_string(), "{forced}");
+    }
 }
 
 #[test]
@@ -105,8 +111,6 @@ fn a_name_is_remembered_by_another_process() {
 
 #[test]
 fn instructions_change_the_answer() {
-    let question = "What is 12 + 30?";
-    assert_eq!(nano(&[question]).code(0).text(), "42\n");
     let plain = nano(&["Hi"]).code(0);
     let loud = nano(&["Hi", "--system", "Answer in capital letters."]).code(0);
     assert_eq!(loud.text(), plain.text().to_uppercase());

@@ -32,7 +32,8 @@ fn a_reader_that_leaves_a_long_listing_is_no_error() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_is_an_error() {
-    for arguments in [vec!["inspect"], vec!["tokenize", "--count"], vec!["logits", "--tokens", "2"], vec!["run", "-n1"]]
+    for arguments in
+        [vec!["inspect"], vec!["tokenize", "--count"], vec!["logits", "--tokens", "2"], vec!["run", "--raw", "-n1"]]
     {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let mut command = lemmy(&arguments);

@@ -9,6 +9,8 @@ use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::sync::{Arc, Mutex};
 
+/// What the editor writes when it begins to listen: bracketed paste on.
+const READY: &str = "\u{1b}[?2004h";
 const UP: &str = "\u{1b}[A";
 const ALT_ENTER: &str = "\u{1b}\r";
 const CTRL_C: &str = "\u{3}";
@@ -128,15 +130,15 @@ fn a_conversation_and_its_end() {
     let folder = Folder::new("conversation");
     let mut chat = chat(&["-n", "3"], &folder);
     chat.shows("/help lists commands");
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types("/frob\r");
     chat.shows("error: /frob: found no such command");
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types("Hello\r");
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types("/stats\r");
     chat.shows("of context used");
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types(CTRL_D);
     assert_eq!(chat.ends(), Some(0));
     assert!(chat.is_restored());
@@ -160,7 +162,7 @@ fn messages_of_several_lines_and_the_history() {
         format!("/export {}\r", text(&file)),
         "/bye\r".to_owned(),
     ] {
-        first.shows("> ");
+        first.shows(READY);
         first.types(&keys);
     }
     assert_eq!(first.ends(), Some(0));
@@ -172,7 +174,7 @@ fn messages_of_several_lines_and_the_history() {
     let history = folder.path("lemmy/history");
     assert_eq!(std::fs::metadata(&history).unwrap().permissions().mode() & 0o777, 0o600);
     let mut second = chat(&["-n", "1"], &folder);
-    second.shows("> ");
+    second.shows(READY);
     second.types(UP);
     second.shows("/bye");
     second.types("\r");
@@ -180,9 +182,9 @@ fn messages_of_several_lines_and_the_history() {
 
     let before = std::fs::read(&history).unwrap();
     let mut third = chat(&["-n", "1", "--no-history"], &folder);
-    third.shows("> ");
+    third.shows(READY);
     third.types("secret\r");
-    third.shows("> ");
+    third.shows(READY);
     third.types(CTRL_D);
     assert_eq!(third.ends(), Some(0));
     assert_eq!(std::fs::read(&history).unwrap(), before);
@@ -192,7 +194,7 @@ fn messages_of_several_lines_and_the_history() {
 fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     let folder = Folder::new("stop");
     let mut chat = chat(&ENDLESS, &folder);
-    chat.shows("> ");
+    chat.shows(READY);
     for _ in 0..2 {
         chat.types("Hello\r");
         chat.shows("\n");
@@ -201,7 +203,7 @@ fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
         chat.types(CTRL_C);
         chat.shows("(stopped)");
         assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-        chat.shows("> ");
+        chat.shows(READY);
     }
     chat.types(CTRL_D);
     assert_eq!(chat.ends(), Some(0));
@@ -211,16 +213,16 @@ fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
 fn ctrl_c_clears_a_line_and_leaves_when_pressed_twice() {
     let folder = Folder::new("twice");
     let mut chat = chat(&["-n", "1"], &folder);
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types("half a line");
     chat.shows("half a line");
     chat.types(CTRL_C);
     chat.types("/tokens a\r");
     chat.shows("(1 tokens)");
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types(CTRL_C);
     chat.shows("press Ctrl-C again or Ctrl-D to leave");
-    chat.shows("> ");
+    chat.shows(READY);
     chat.types(CTRL_C);
     assert_eq!(chat.ends(), Some(130));
     assert!(chat.is_restored());
@@ -230,7 +232,7 @@ fn ctrl_c_clears_a_line_and_leaves_when_pressed_twice() {
 fn a_sigterm_leaves_the_terminal_as_it_was() {
     let folder = Folder::new("sigterm");
     let mut editing = chat(&ENDLESS, &folder);
-    editing.shows("> ");
+    editing.shows(READY);
     editing.types("half a line");
     editing.shows("half a line");
     assert!(!editing.is_restored());
@@ -239,7 +241,7 @@ fn a_sigterm_leaves_the_terminal_as_it_was() {
     assert!(editing.is_restored());
 
     let mut answering = chat(&ENDLESS, &folder);
-    answering.shows("> ");
+    answering.shows(READY);
     answering.types("Hello\r");
     answering.shows("\n");
     std::thread::sleep(Duration::from_millis(300));
@@ -265,7 +267,7 @@ fn run_without_a_prompt_converses() {
     let folder = Folder::new("run");
     let mut command = lemmy(["run", &tiny(), "-n", "1", "--no-stats"]);
     let mut run = Terminal::start(command.env("TERM", "xterm").env("XDG_STATE_HOME", &folder.0));
-    run.shows("> ");
+    run.shows(READY);
     run.types("/exit\r");
     assert_eq!(run.ends(), Some(0));
 }

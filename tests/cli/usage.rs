@@ -14,7 +14,7 @@ fn every_command_has_help_on_one_screen_with_examples() {
     for command in ["run", "chat", "inspect", "estimate", "tokenize", "detokenize", "bench", "quantize", "logits"] {
         let long = done(&mut lemmy([command, "--help"])).code(0);
         assert!(long.text().contains("Examples:\n"), "{command}");
-        assert!(long.text().lines().count() <= 50, "{command}: {} lines", long.text().lines().count());
+        assert!(long.text().lines().count() <= 55, "{command}: {} lines", long.text().lines().count());
         let short = done(&mut lemmy([command, "-h"])).code(0);
         assert!(short.out.len() < long.out.len() && !short.text().contains("Examples:"), "{command}");
     }
@@ -41,7 +41,6 @@ fn mistakes_are_usage_errors_with_a_next_step() {
         (vec!["run", &tiny, "a", "--think=maybe"], "expected off, on, or a number of tokens"),
         (vec!["run", &tiny, "a", "--special"], "--raw"),
         (vec!["run", &tiny, "a", "--raw", "--system", "b"], "--system: cannot be used with --raw"),
-        (vec!["run", &tiny, "a", "--json", "--stream-json"], "cannot be used with"),
         (vec!["run", &tiny, "a", "--tool-choice", "none_such"], "none_such"),
         (vec!["chat", &tiny, &tiny], "unexpected argument"),
         (vec!["logits", &tiny, "--tokens", "2,x"], "found `x`"),

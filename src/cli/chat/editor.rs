@@ -60,7 +60,10 @@ impl Listener {
         let mut editor = Editor::with_history(config, past).map_err(fail)?;
         editor.set_helper(Some(Keys(FilenameCompleter::new())));
         editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), EventHandler::Simple(Cmd::Newline));
-        editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::NONE), EventHandler::Conditional(Box::new(Enter)));
+        // What was typed before the editor listened comes with line feeds.
+        for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
+            editor.bind_sequence(key, EventHandler::Conditional(Box::new(Enter)));
+        }
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(Interrupt)));
         let history = if has_history { history::file() } else { None };
         if let Some(file) = &history {

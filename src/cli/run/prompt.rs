@@ -14,7 +14,7 @@ pub(crate) struct PromptArgs {
     /// The text, in place of words
     #[arg(short, long, value_name = "TEXT")]
     prompt: Option<String>,
-    /// Read the text (after a prompt: what follows it) from a file; -: stdin
+    /// File with the text, or with what follows the prompt; -: stdin
     #[arg(short, long, value_name = "FILE")]
     file: Option<String>,
     /// Continue the text as it is, without a chat template

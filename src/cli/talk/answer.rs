@@ -15,6 +15,7 @@ pub(crate) struct Answer {
     /// All tokens, control tokens and the end included.
     pub(crate) tokens: Vec<TokenId>,
     calls: Vec<ToolCall>,
+    warnings: Vec<String>,
     finish: Option<Finish>,
 }
 
@@ -25,6 +26,7 @@ impl Answer {
             Event::Text(text) => self.text.push_str(&text),
             Event::Thinking(text) => self.thinking.push_str(&text),
             Event::ToolCall(call) => self.calls.push(call),
+            Event::Warning(text) => self.warnings.push(text),
             Event::Finished(finish) => self.finish = Some(finish),
             _ => {}
         }
@@ -48,6 +50,7 @@ impl Answer {
             "thinking": self.thinking,
             "tool_calls": self.calls.iter().map(call_json).collect::<Vec<_>>(),
             "tokens": self.tokens,
+            "warnings": self.warnings,
         });
         if let Some(object) = object.as_object_mut() {
             if let Some(finish) = &self.finish {

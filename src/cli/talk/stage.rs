@@ -114,9 +114,17 @@ impl Stage {
         out.flush()
     }
 
+    /// Sentences are for people. Names of faults are for programs, but for a call that was lost.
     fn warn(&mut self, text: &str) {
-        if !self.warned.iter().any(|shown| shown == text) {
-            self.thoughts.close();
+        const LOST: [&str; 4] = ["malformed_call", "oversized_call", "truncated_call", "unterminated_call"];
+        let is_lost_call = LOST.contains(&text);
+        if !text.contains(' ') && !is_lost_call || self.warned.iter().any(|shown| shown == text) {
+            return;
+        }
+        self.thoughts.close();
+        if is_lost_call {
+            note(format_args!("note: a tool call could not be read ({text}) and came as text"));
+        } else {
             note(format_args!("note: {text}"));
             self.warned.push(text.to_owned());
         }
