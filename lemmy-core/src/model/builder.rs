@@ -155,7 +155,8 @@ impl ModelBuilder {
         self
     }
 
-    /// Memory that the model and a session of that context will take. Reads headers only.
+    /// Memory that the model and a session of that context will take. Reads headers only, and of an mmproj file what is
+    /// small: norms and the weights of patches.
     pub fn estimate(&self, context: usize) -> Result<MemoryEstimate> {
         let gguf = open(&self.source, LoadMode::Mmap, &self.cancel, &mut |_, _| ControlFlow::Continue(()))?;
         let plan = Plan::new(Spec::from_gguf(&gguf)?);
