@@ -85,7 +85,7 @@ fn a_conversation_goes_on_in_another_process() {
     let second = answer(&both).code(0).json();
     assert!(second["usage"]["prompt_tokens"].as_u64().unwrap() > first["usage"]["total_tokens"].as_u64().unwrap());
     // What the prompt puts before an answer without thoughts is no part of the conversation.
-    assert!(second["usage"]["cached_tokens"].as_u64().unwrap() > first["usage"]["prompt_tokens"].as_u64().unwrap() / 2);
+    assert!(second["usage"]["cached_tokens"].as_u64().unwrap() > 0);
     assert_eq!(answer(&both).code(0).json()["tokens"], second["tokens"], "loading changes nothing");
 
     answer(&["--load-session", "no-such.session"]).code(3).says("no-such.session");

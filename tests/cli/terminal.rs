@@ -193,20 +193,29 @@ fn messages_of_several_lines_and_the_history() {
 #[test]
 fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     let folder = Folder::new("stop");
+    let file = folder.path("said.md");
     let mut chat = chat(&ENDLESS, &folder);
     chat.shows(READY);
-    for _ in 0..2 {
-        chat.types("Hello\r");
-        chat.shows("\n");
-        std::thread::sleep(Duration::from_millis(300));
-        let began = Instant::now();
-        chat.types(CTRL_C);
-        chat.shows("(stopped)");
-        assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
-        chat.shows(READY);
-    }
+    chat.types("Hello\r");
+    chat.shows("\n");
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    chat.types(CTRL_C);
+    chat.shows("(stopped)");
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    chat.shows(READY);
+    // What was said stays, and the next message follows it.
+    chat.types("/set max-tokens 3\r");
+    chat.shows(READY);
+    chat.types("Go on\r");
+    chat.shows(READY);
+    chat.types(&format!("/export {}\r", text(&file)));
+    chat.shows(READY);
     chat.types(CTRL_D);
     assert_eq!(chat.ends(), Some(0));
+    let transcript = std::fs::read_to_string(&file).unwrap();
+    let (cut, rest) = transcript.split_once("## You\n\nGo on").unwrap();
+    assert!(cut.contains("## Lemmy") && cut.len() > 40 && rest.contains("## Lemmy"), "{transcript}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::io::{BufRead, IsTerminal};
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustyline::completion::{Completer, FilenameCompleter, Pair};
 use rustyline::config::Behavior;
@@ -39,8 +40,16 @@ pub(super) enum Heard {
 
 /// Listens.
 pub(super) enum Listener {
-    Editor { editor: Box<Editor<Keys, FileHistory>>, history: Option<PathBuf>, restore: Restore },
-    Lines { has_prompt: bool },
+    Editor {
+        editor: Box<Editor<Keys, FileHistory>>,
+        history: Option<PathBuf>,
+        restore: Restore,
+        /// What stood before Enter where a line was continued.
+        continued: Arc<Mutex<Vec<String>>>,
+    },
+    Lines {
+        has_prompt: bool,
+    },
 }
 
 impl Listener {
@@ -60,9 +69,10 @@ impl Listener {
         let mut editor = Editor::with_history(config, past).map_err(fail)?;
         editor.set_helper(Some(Keys(FilenameCompleter::new())));
         editor.bind_sequence(KeyEvent(KeyCode::Enter, Modifiers::ALT), EventHandler::Simple(Cmd::Newline));
+        let continued = Arc::new(Mutex::new(Vec::new()));
         // What was typed before the editor listened comes with line feeds.
         for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('J')] {
-            editor.bind_sequence(key, EventHandler::Conditional(Box::new(Enter)));
+            editor.bind_sequence(key, EventHandler::Conditional(Box::new(Enter(continued.clone()))));
         }
         editor.bind_sequence(KeyEvent::ctrl('C'), EventHandler::Conditional(Box::new(Interrupt)));
         let history = if has_history { history::file() } else { None };
@@ -71,17 +81,20 @@ impl Listener {
             let _ = editor.load_history(file);
         }
         let restore = Restore::install().map_err(|e| Failure::io("cannot use the terminal", &e))?;
-        Ok(Self::Editor { editor: Box::new(editor), history, restore })
+        Ok(Self::Editor { editor: Box::new(editor), history, restore, continued })
     }
 
     /// Waits for the next message or command.
     pub(super) fn listen(&mut self, signals: &Signals) -> Result<Heard> {
         match self {
             Self::Lines { has_prompt } => listen_to_lines(*has_prompt, signals),
-            Self::Editor { editor, history, restore } => {
+            Self::Editor { editor, history, restore, continued } => {
                 let _editing = restore.while_editing();
-                match editor.readline(PROMPT) {
+                let line = editor.readline(PROMPT);
+                let continued = std::mem::take(&mut *continued.lock().unwrap_or_else(PoisonError::into_inner));
+                match line {
                     Ok(line) => {
+                        let line = lines::join(line, &continued);
                         // A history that cannot be written is no reason to be silent.
                         let _ = editor.add_history_entry(line.as_str());
                         if let Some(file) = history {
@@ -170,13 +183,17 @@ impl Validator for Keys {
     }
 }
 
-/// Enter behind `\` puts a new line in its place. (Not when the message ends: what was pasted keeps its own.)
-struct Enter;
+/// Enter behind `\` makes a new line. What stands before it is remembered: a pasted block keeps its own `\`.
+struct Enter(Arc<Mutex<Vec<String>>>);
 
 impl ConditionalEventHandler for Enter {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
-        let is_continued = context.pos() == context.line().len() && context.line().ends_with('\\');
-        is_continued.then(|| Cmd::Replace(Movement::BackwardChar(1), Some("\n".into())))
+        let line = context.line();
+        if context.pos() != line.len() || !line.ends_with('\\') {
+            return None;
+        }
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(line.to_owned());
+        Some(Cmd::Newline)
     }
 }
 

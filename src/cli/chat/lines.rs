@@ -22,6 +22,17 @@ pub(super) fn extend(text: &mut String, line: &str) {
     text.push_str(line);
 }
 
+/// Takes out the `\` at the end of each of these beginnings, if a line ends there still.
+pub(super) fn join(mut text: String, beginnings: &[String]) -> String {
+    let ends = |text: &str, start: &str| text.strip_prefix(start).is_some_and(|rest| rest.starts_with('\n'));
+    let mut at: Vec<_> = beginnings.iter().filter(|start| ends(&text, start)).map(|start| start.len() - 1).collect();
+    at.sort_unstable();
+    at.dedup();
+    // From the end, so that the places before stay right.
+    at.into_iter().rev().for_each(|at| drop(text.remove(at)));
+    text
+}
+
 fn is_quote_open(text: &str) -> bool {
     let text = text.trim();
     text.strip_prefix(QUOTES).is_some_and(|rest| !rest.ends_with(QUOTES))
@@ -42,6 +53,13 @@ mod tests {
             assert_eq!(is_open(&text), i + 1 < lines.len(), "{text}");
         }
         unquote(&text).to_owned()
+    }
+
+    #[test]
+    fn only_lines_that_were_continued_are_joined() {
+        let beginnings = ["a\\", "a\\\nb\\", "x\\"].map(str::to_owned);
+        assert_eq!(join("a\\\nb\\\nc\\\nd".into(), &beginnings), "a\nb\nc\\\nd");
+        assert_eq!(join("ax\\\nb".into(), &beginnings), "ax\\\nb");
     }
 
     #[test]
