@@ -132,7 +132,8 @@ fn frequencies_of_guessed_replies_are_the_models() {
             letters_after[(after + 8 - (before + 1) % 5) % 8] += 1;
         }
     }
-    assert!(drafted > 500 && accepted > 200, "{accepted} of {drafted}");
+    // The first guess of each reply is made for sure; how many follow depends on what they cost on this machine.
+    assert!(drafted > 200 && accepted > 20, "{accepted} of {drafted}");
     // Chi-square over the eight letters, relative to the expected next one; seven degrees of freedom: 24.3 is passed by
     // one run of a thousand, and the seeds are fixed.
     let total: f64 = letters_after.iter().map(|&n| f64::from(n)).sum();
