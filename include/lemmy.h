@@ -91,6 +91,9 @@ typedef int32_t LemmyStatus;
 #define LEMMY_E_OUT_OF_MEMORY 400  /* an allocation failed, or would exceed a limit */
 #define LEMMY_E_CONTEXT_FULL 500   /* more tokens than the session has room for */
 #define LEMMY_E_REWIND_TOO_FAR 501 /* the cached rows that a rewind needs are gone */
+#define LEMMY_E_SESSION 502        /* the bytes are no saved session that this model can go on with */
+#define LEMMY_E_TEMPLATE 600       /* the chat template could not be read or rendered */
+#define LEMMY_E_IMAGE 610          /* the bytes are no picture that can be used */
 #define LEMMY_E_CANCELLED 800      /* the caller asked to stop */
 #define LEMMY_E_ARGUMENT 850       /* an argument is out of its range, NULL, no UTF-8, or a struct without its size */
 #define LEMMY_E_NUMERIC 860        /* a step gave NaN or infinity: damaged weights or input */

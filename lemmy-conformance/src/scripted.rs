@@ -12,33 +12,19 @@ use lemmy_core::plan::{Plan, WeightSource};
 use lemmy_core::{CancelToken, Error, Result, Session, TokenId};
 
 /// Fills one row of logits (all 0 so far), given all tokens up to and including the one that it belongs to.
-pub trait Script: Fn(&[TokenId], &mut [f32]) -> Result<()> + Send + Sync + 'static {}
-
-impl<F: Fn(&[TokenId], &mut [f32]) -> Result<()> + Send + Sync + 'static> Script for F {}
+pub type Script = dyn Fn(&[TokenId], &mut [f32]) -> Result<()> + Send + Sync;
 
 /// The backend; clones share the record of passes.
 #[derive(Clone)]
 pub struct Scripted {
-    script: Arc<dyn Fn(&[TokenId], &mut [f32]) -> Result<()> + Send + Sync>,
+    script: Arc<Script>,
     passes: Arc<Mutex<Vec<Vec<usize>>>>,
 }
 
 impl Scripted {
     /// A backend that follows this script.
-    pub fn new(script: impl Script) -> Self {
+    pub fn new(script: impl Fn(&[TokenId], &mut [f32]) -> Result<()> + Send + Sync + 'static) -> Self {
         Self { script: Arc::new(script), passes: Arc::default() }
-    }
-
-    /// After the first `prompt` tokens come these, one by one, whatever is sampled; then the last of them again and
-    /// again.
-    pub fn saying(prompt: usize, reply: Vec<TokenId>) -> Self {
-        Self::new(move |tokens, row| {
-            let next = reply.get(tokens.len().saturating_sub(prompt)).or(reply.last());
-            if let Some(logit) = next.and_then(|&id| row.get_mut(id as usize)) {
-                *logit = 20.0;
-            }
-            Ok(())
-        })
     }
 
     /// Forward passes so far: of each, the tokens of each of its slices.

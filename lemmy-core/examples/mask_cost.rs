@@ -2,18 +2,19 @@
 //!
 //! `cargo run --release -p lemmy-core --features grammar --example mask_cost`
 
-#![allow(clippy::print_stdout, clippy::unwrap_used)]
+#![allow(clippy::print_stdout, clippy::unwrap_used, clippy::indexing_slicing)] // a program for people
 
 use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Controls, Tool};
+use lemmy_core::error::Result;
 use lemmy_core::grammar::{Grammars, Matcher};
-use lemmy_core::{Constraint, Sampler, Special, Tokenizer};
+use lemmy_core::{Constraint, Sampler, Special, TokenId, Tokenizer};
 
 #[path = "../tests/support/vocabulary.rs"]
 mod vocabulary;
 
-fn main() -> lemmy_core::Result<()> {
+fn main() -> Result<()> {
     let tokenizer = Tokenizer::from_gguf(&vocabulary::gguf())?;
     let before = resident();
     let start = Instant::now();
@@ -21,21 +22,15 @@ fn main() -> lemmy_core::Result<()> {
     println!("vocabulary: {:?}, {} MiB", start.elapsed(), (resident() - before) >> 20);
 
     for (name, constraint, text) in cases() {
-        let start = Instant::now();
-        let matcher = grammars.answer(&constraint)?;
-        let first = start.elapsed();
-        walk(name, first, matcher, &tokenizer, &text)?;
+        measure(name, || grammars.answer(&constraint), &tokenizer, &text)?;
     }
-
     let tools = tools();
-    let start = Instant::now();
-    let matcher = grammars.tool_call(&tools, &Controls::new(&tokenizer))?;
-    let made = start.elapsed();
+    let controls = Controls::new(&tokenizer);
     let call = "call:tool_41{limit:25,location:{city:<|\"|>Łódź, near the old mill; ask for \"Ewa\"<|\"|>,country:<|\"|>PL<|\"|>},\
                 query:<|\"|>Which trains leave after six o'clock in the evening, and which of them have a dining car? 🚆\n\
                 Answer in German if you can, or else in English.<|\"|>,tags:[<|\"|>travel<|\"|>,<|\"|>food<|\"|>],unit:<|\"|>metric<|\"|>}\
                 <tool_call|>";
-    walk("58 tools", made, matcher, &tokenizer, call)
+    measure("58 tools", || grammars.tool_call(&tools, &controls), &tokenizer, call)
 }
 
 /// As many tools as a large assistant has.
@@ -94,24 +89,44 @@ fn cases() -> Vec<(&'static str, Constraint, String)> {
     ]
 }
 
-fn walk(name: &str, made: Duration, mut matcher: Matcher, tokenizer: &Tokenizer, text: &str) -> lemmy_core::Result<()> {
+/// Follows the text five times. Of each step the quickest counts: what other programs take away is none of ours.
+fn measure(name: &str, make: impl Fn() -> Result<Matcher>, tokenizer: &Tokenizer, text: &str) -> Result<()> {
+    let timed = || {
+        let start = Instant::now();
+        make().map(|matcher| (start.elapsed(), matcher))
+    };
+    let (first, matcher) = timed()?;
+    let mut again = first;
+    let ids = tokenizer.encode(text, Special::Parse);
+    let mut best = walk(matcher, tokenizer, &ids)?;
+    for _ in 1..5 {
+        let (made, matcher) = timed()?;
+        again = again.min(made);
+        for (best, times) in best.iter_mut().zip(walk(matcher, tokenizer, &ids)?) {
+            *best = [0, 1, 2].map(|i| best[i].min(times[i]));
+        }
+    }
+    let [masks, draws, steps] = [0, 1, 2].map(|i| Spread::of(best.iter().map(|times| times[i]).collect()));
+    println!("{name}: made in {first:.1?}, again in {again:.1?}; {} tokens", ids.len());
+    println!("  mask {masks}\n  draw {draws}\n  accept {steps}");
+    Ok(())
+}
+
+/// Times of each step: mask, draw, accept.
+fn walk(mut matcher: Matcher, tokenizer: &Tokenizer, ids: &[TokenId]) -> Result<Vec<[Duration; 3]>> {
     let logits: Vec<f32> = (0..tokenizer.vocab_size()).map(|id| (id as f32).sin()).collect();
     let mut sampler = Sampler::greedy();
-    let (mut masks, mut draws, mut steps) = (Vec::new(), Vec::new(), Vec::new());
-    for id in tokenizer.encode(text, Special::Parse) {
-        let start = Instant::now();
-        let mask = matcher.allowed()?;
-        masks.push(start.elapsed());
-        let start = Instant::now();
-        sampler.sample_within(&logits, Some(mask))?;
-        draws.push(start.elapsed());
-        let start = Instant::now();
-        matcher.accept(id)?;
-        steps.push(start.elapsed());
-    }
-    let (masks, draws, steps) = (Spread::of(masks), Spread::of(draws), Spread::of(steps));
-    println!("{name}: made in {made:.1?}; mask {masks}; draw {draws}; accept {steps}");
-    Ok(())
+    ids.iter()
+        .map(|&id| {
+            let start = Instant::now();
+            let mask = matcher.allowed()?;
+            let masked = start.elapsed();
+            sampler.sample_within(&logits, Some(mask))?;
+            let drawn = start.elapsed();
+            matcher.accept(id)?;
+            Ok([masked, drawn - masked, start.elapsed() - drawn])
+        })
+        .collect()
 }
 
 struct Spread(Vec<Duration>);
@@ -127,7 +142,7 @@ impl std::fmt::Display for Spread {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let at =
             |share: usize| self.0.get((self.0.len() * share / 100).min(self.0.len() - 1)).copied().unwrap_or_default();
-        write!(f, "{:.1?} median, {:.1?} p99, {:.1?} most of {}", at(50), at(99), at(100), self.0.len())
+        write!(f, "{:.1?} median, {:.1?} p99, {:.1?} most", at(50), at(99), at(100))
     }
 }
 

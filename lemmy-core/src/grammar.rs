@@ -80,6 +80,20 @@ impl Grammars {
 
     /// A matcher for the inside of one tool call, from behind `<|tool_call>` to `<tool_call|>` inclusive, with any of
     /// these tools.
+    ///
+    /// A call always parses. Its arguments fit the tool's schema; an object that names its properties has no others
+    /// unless the schema says `additionalProperties`, and they come in the order in which the template prints them. Not
+    /// promised: that arguments fit only one branch of a `oneOf`, and that a property which no schema names comes once.
+    /// Some texts of a `format` and numbers of more than 40 digits are left out.
+    ///
+    /// For a tool that is not [`strict`](Tool::strict) and whose schema cannot be enforced, any arguments will do.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Argument`](crate::Error::Argument) named `tools`, with the tool and the keyword that cannot be enforced:
+    /// `not`, `if`, `contains`, `propertyNames`, `patternProperties`, `minProperties`, `maxProperties`, `uniqueItems`,
+    /// `dependentRequired` and their like, an unknown `format`, look-around in a `pattern`, a `$ref` out of the schema.
+    /// [`Error::Unsupported`](crate::Error::Unsupported) if the vocabulary has no tokens for calls.
     pub fn tool_call(&self, tools: &[Tool], controls: &Controls) -> Result<Matcher> {
         Ok(Matcher { follower: self.engine.tool_call(tools, controls)? })
     }

@@ -125,6 +125,8 @@ pub const GRAMMAR_TOKEN_BYTES: usize = 1000;
 pub const GRAMMAR_TWINS: usize = 4;
 /// Most nodes of the prefix tree of a vocabulary. Gemma's has half a million.
 pub const GRAMMAR_NODES: usize = 1 << 22;
+/// Compiled grammars that are kept for the next reply, a few megabytes each.
+pub const GRAMMARS_KEPT: usize = 16;
 
 /// Largest picture file, in bytes. Photographs of 50 megapixels have about 20 MB.
 pub const IMAGE_BYTES: usize = 64 << 20;

@@ -41,7 +41,8 @@ pub struct Session {
     kv: KvSpec,
     /// Largest block of soft tokens, which enters whole.
     block: usize,
-    cancel: CancelToken,
+    /// The caller's token, if he gave one.
+    cancel: Option<CancelToken>,
     cache: Box<dyn KvStore>,
     /// Working memory; a session that runs in a scheduler uses the scheduler's and has none.
     scratch: Option<Box<dyn Scratch>>,
@@ -256,15 +257,16 @@ impl Session {
         };
         self.positions.writing(n);
         let engine = self.model.engine();
+        let cancel = self.cancel.clone().unwrap_or_default();
         if n > self.kv.batch {
             // A block that is larger than a batch comes rarely: what it needs beyond the usual is given back.
-            engine.forward(&mut [slice], &mut *engine.new_scratch(n)?, &self.cancel)?;
+            engine.forward(&mut [slice], &mut *engine.new_scratch(n)?, &cancel)?;
         } else {
             let scratch = match &mut self.scratch {
                 Some(scratch) => scratch,
                 none => none.insert(engine.new_scratch(self.kv.batch)?),
             };
-            engine.forward(&mut [slice], &mut **scratch, &self.cancel)?;
+            engine.forward(&mut [slice], &mut **scratch, &cancel)?;
         }
         self.positions.advance(n);
         Ok(())

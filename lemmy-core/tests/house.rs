@@ -13,7 +13,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lemmy-core/src/backend/cpu/kernels", "instructions that not every CPU has"),
     ("lemmy-ffi/src", "pointers from C"),
     ("src/cli/closed.rs", "a question to the system before `main`"),
-    ("src/cli/terminal.rs", "the terminal's modes, put back by a signal handler"),
+    ("src/cli/terminal.rs", "a terminal is put right in a signal handler"),
 ];
 
 const MAX_LINES: usize = 800;

@@ -10,7 +10,7 @@ mod safetensors;
 
 use std::path::PathBuf;
 
-use lemmy_core::{KvType, Model, ThreadPool};
+use lemmy_core::{KvType, Model, Session, ThreadPool};
 use safetensors::Safetensors;
 
 fn fixture(name: &str) -> PathBuf {
@@ -27,61 +27,95 @@ fn haystack(n: usize) -> Vec<u32> {
     (0..n).map(next).collect()
 }
 
-fn length(x: &[f32]) -> f64 {
-    x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt()
+/// The golden data, and a model.
+struct Needle {
+    golden: Safetensors,
+    model: Model,
+    hay: Vec<u32>,
 }
+
+impl Needle {
+    fn new() -> Self {
+        let golden = Safetensors::open(fixture("golden.safetensors").to_str().unwrap());
+        let hay = haystack(golden.ids("length")[0] as usize);
+        let model = Model::builder(fixture("needle-bf16.gguf")).threads(ThreadPool::new(2).unwrap()).load().unwrap();
+        Self { golden, model, hay }
+    }
+
+    fn session(&self, kv_type: KvType) -> Session {
+        self.model.session().context(self.hay.len()).kv_type(kv_type).build().unwrap()
+    }
+
+    /// Last logits of the reference: row 0 without the needle, then with it at each place.
+    fn expected(&self, row: usize) -> Vec<f32> {
+        self.golden.f32s("logits")[row * VOCAB..][..VOCAB].to_vec()
+    }
+
+    /// Last logits after `session`, which has read the prompt up to a place, and the rest with the needle there.
+    fn found(&self, mut session: Session) -> Vec<f32> {
+        let needle = self.golden.ids("needle");
+        let rest = [&needle, &self.hay[session.tokens().len() + needle.len()..]].concat();
+        session.forward(&rest).unwrap().last().to_vec()
+    }
+
+    /// Relative errors of the logits without the needle, and of what it changes in them at 50 and 99 %.
+    fn errors(&self, kv_type: KvType) -> (f64, Vec<f64>) {
+        let mut plain = self.session(kv_type);
+        let mut forks = Vec::new();
+        for place in self.golden.ids("places").into_iter().skip(1) {
+            let from = plain.tokens().len();
+            plain.prefill(&self.hay[from..place as usize], &mut |_, _| {}).unwrap();
+            forks.push(plain.fork().unwrap());
+        }
+        let from = plain.tokens().len();
+        let without = plain.forward(&self.hay[from..]).unwrap().last().to_vec();
+        let expected = self.expected(0);
+        let change = |(row, fork): (usize, Session)| {
+            let found = difference(&self.found(fork), &without);
+            error(&found, &difference(&self.expected(row), &expected))
+        };
+        (error(&without, &expected), (2..).zip(forks).map(change).collect())
+    }
+}
+
+const VOCAB: usize = 256;
 
 fn difference(a: &[f32], b: &[f32]) -> Vec<f32> {
     a.iter().zip(b).map(|(a, b)| a - b).collect()
 }
 
-/// Relative error of the logits, and of what the needle changes in them, at each place.
-fn check(kv_type: KvType, logits_within: f64, change_within: f64) {
-    let golden = Safetensors::open(fixture("golden.safetensors").to_str().unwrap());
-    let (needle, places) = (golden.ids("needle"), golden.ids("places"));
-    let vocab = 256;
-    let expected: Vec<Vec<f32>> = golden.f32s("logits").chunks(vocab).map(<[f32]>::to_vec).collect();
-    let hay = haystack(golden.ids("length")[0] as usize);
+/// Length of the difference over the length of what is expected.
+fn error(found: &[f32], expected: &[f32]) -> f64 {
+    let length = |x: &[f32]| x.iter().map(|&x| f64::from(x).powi(2)).sum::<f64>().sqrt();
+    length(&difference(found, expected)) / length(expected)
+}
 
-    let model = Model::builder(fixture("needle-bf16.gguf")).threads(ThreadPool::new(2).unwrap()).load().unwrap();
-    let session = || model.session().context(hay.len()).kv_type(kv_type).build().unwrap();
-    let mut found = Vec::new();
-    let mut plain = session();
-    let mut forks = Vec::new();
-    let mut done = 0;
-    for &place in places.iter().skip(1) {
-        plain.prefill(&hay[done..place as usize], &mut |_, _| {}).unwrap();
-        done = place as usize;
-        forks.push(plain.fork().unwrap());
-    }
-    found.push(plain.forward(&hay[done..]).unwrap().last().to_vec());
-    drop(plain);
-    for (fork, &place) in std::iter::once(session()).chain(forks).zip(&places) {
-        let (mut fork, place) = (fork, place as usize);
-        let rest = [&needle, &hay[place + needle.len()..]].concat();
-        found.push(fork.forward(&rest).unwrap().last().to_vec());
-    }
-
-    let relative = |found: &[f32], expected: &[f32]| length(&difference(found, expected)) / length(expected);
-    let logits: Vec<f64> = found.iter().zip(&expected).map(|(f, e)| relative(f, e)).collect();
-    let change = |rows: &[Vec<f32>], i: usize| difference(&rows[i], &rows[0]);
-    let changes: Vec<f64> = (1..4).map(|i| relative(&change(&found, i), &change(&expected, i))).collect();
-    println!("{kv_type:?}: logits off by {logits:.1e?}, changes by {changes:.1e?}");
-    assert!(logits.iter().all(|&e| e < logits_within), "{kv_type:?}: {logits:?}");
-    assert!(changes.iter().all(|&e| e < change_within), "{kv_type:?}: {changes:?}");
+/// At the very start, where only the global layer can see it from the end.
+#[test]
+fn at_the_start_with_an_f32_cache() {
+    let needle = Needle::new();
+    let expected = needle.expected(1);
+    let change = error(&expected, &needle.expected(0));
+    let off = error(&needle.found(needle.session(KvType::F32)), &expected);
+    println!("f32: off by {off:.1e}, the needle makes {change:.1e}");
+    assert!(off < 5e-6, "{off:.1e}");
+    assert!(change > 1e-2);
 }
 
 #[test]
-fn with_an_f32_cache() {
-    check(KvType::F32, 1e-5, 1e-4);
+fn at_every_place_with_an_f16_cache() {
+    let needle = Needle::new();
+    let start = error(&needle.found(needle.session(KvType::F16)), &needle.expected(1));
+    let (logits, changes) = needle.errors(KvType::F16);
+    println!("f16: off by {start:.1e} and {logits:.1e}, changes by {changes:?}");
+    assert!(start < 1e-3 && logits < 1e-3, "{start:.1e} {logits:.1e}");
+    assert!(changes.iter().all(|&e| e < 1e-2), "{changes:?}");
 }
 
 #[test]
-fn with_an_f16_cache() {
-    check(KvType::F16, 1e-4, 1e-2);
-}
-
-#[test]
-fn with_a_q8_0_cache() {
-    check(KvType::Q8_0, 2e-3, 5e-2);
+fn in_the_middle_and_at_the_end_with_a_q8_0_cache() {
+    let (logits, changes) = Needle::new().errors(KvType::Q8_0);
+    println!("q8_0: off by {logits:.1e}, changes by {changes:?}");
+    assert!(logits < 1e-2, "{logits:.1e}");
+    assert!(changes.iter().all(|&e| e < 5e-2), "{changes:?}");
 }

@@ -84,7 +84,7 @@ fn an_empty_session_and_a_full_one_are_saved_as_well() {
 #[test]
 fn a_reply_is_carried_on() {
     let first = model("q4_k_m");
-    let options = || GenerateOptions::new().max_tokens(5).logprobs(1);
+    let options = || GenerateOptions::new().max_tokens(5).seed(3).logprobs(1);
     let said = |s: &mut Session, source: Source| -> Vec<u32> {
         let events = s.send(source, options()).unwrap().map(|event| event.unwrap());
         events.filter_map(|event| if let Event::Token(token) = event { Some(token.id) } else { None }).collect()

@@ -11,21 +11,24 @@ os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # (kind, number, minutes): what `all` runs, in order
 PIECES = [("text", 1, 60), ("text", 2, 98), ("text", 3, 98), ("vision", 1, 60)]
+RATES = {"text": (0.02, 0.003), "vision": (0.01, 0.002)}  # of Muon, of AdamW
 
 
 def arguments():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    p.add_argument("--work", default=os.path.expanduser("~/.cache/lemmy-nano"), help="folder for states that are not kept")
+    p.add_argument(
+        "--work", default=os.path.expanduser("~/.cache/lemmy-nano"), help="folder for states that are not kept"
+    )
     sub = p.add_subparsers(dest="command", required=True)
     sub.add_parser("all", help="everything")
     sub.add_parser("tokenizer", help="train the vocabulary and write the configuration")
-    for kind in ("text", "vision"):
+    for kind in RATES:
         t = sub.add_parser(kind, help=f"train one piece of the {kind} stage")
         t.add_argument("number", type=int, help="1 starts from nothing, later ones from the committed weights")
         t.add_argument("--steps", type=int, default=100_000, help="most steps")
         t.add_argument("--minutes", type=float, default=98, help="most minutes")
-        t.add_argument("--muon", type=float, default=0.02 if kind == "text" else 0.01, help="learning rate of the matrices")
-        t.add_argument("--adam", type=float, default=0.003 if kind == "text" else 0.002, help="learning rate of the rest")
+        t.add_argument("--muon", type=float, default=RATES[kind][0], help="learning rate of the matrices")
+        t.add_argument("--adam", type=float, default=RATES[kind][1], help="learning rate of the rest")
     e = sub.add_parser("eval", help="scores on the held-out cases")
     e.add_argument("--each", type=int, default=100, help="cases of each group")
     e.add_argument("--gguf", help="score this file's numbers (dequantised) in place of the original's")
@@ -44,23 +47,20 @@ def main():
     a = arguments()
     from pathlib import Path
 
-    from lemmy_nano import cases, export, files, plot, report, train, vision
+    from lemmy_nano import cases, export, files, plot, report, train
+
     if a.command == "all":
         files.write_tokenizer()
         for kind, number, minutes in PIECES:
-            run = train.text_piece if kind == "text" else vision.piece
-            rates = (0.02, 0.003) if kind == "text" else (0.01, 0.002)
-            run(number, 100_000, minutes, a.work, *rates)
+            train.piece(kind, number, 100_000, minutes, a.work, *RATES[kind])
         export.export()
         cases.write(files.MODELS / "nano-cases.jsonl", 12)
         plot.plot()
         report.evaluate(100)
     elif a.command == "tokenizer":
         files.write_tokenizer()
-    elif a.command == "text":
-        train.text_piece(a.number, a.steps, a.minutes, a.work, a.muon, a.adam)
-    elif a.command == "vision":
-        vision.piece(a.number, a.steps, a.minutes, a.work, a.muon, a.adam)
+    elif a.command in RATES:
+        train.piece(a.command, a.number, a.steps, a.minutes, a.work, a.muon, a.adam)
     elif a.command == "eval":
         report.evaluate(a.each, a.gguf, a.lemmy, a.generate, a.pictures)
     elif a.command == "export":

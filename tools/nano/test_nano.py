@@ -22,7 +22,8 @@ class Data(unittest.TestCase):
             if prompt.endswith(closed):
                 prompt = prompt.removesuffix(closed)
             if prompt.endswith("<tool_response|><|channel>thought\n"):
-                # after a response the template opens the thought for the model; in a history it prints the thought whole
+                # after a response the template opens the thought for the model; in a history it prints the thought
+                # whole
                 prompt = prompt.removesuffix("<|channel>thought\n")
                 self.assertEqual(whole, prompt + "<|channel>thought\n" + render.target(s) + "\n")
             else:

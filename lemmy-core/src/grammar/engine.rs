@@ -2,7 +2,8 @@
 
 #![forbid(unsafe_code)]
 
-use std::sync::Arc;
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use llguidance::ParserFactory;
 use llguidance::api::{ParserLimits, TopLevelGrammar};
@@ -17,8 +18,8 @@ use crate::limits;
 use crate::sampler::TokenMask;
 use crate::tokenizer::Tokenizer;
 
-/// Stack of the thread that compiles. The engine recurses over rules and properties; the deepest grammar that the
-/// bounds let through was tried with a quarter of this.
+/// Stack of the thread that compiles. The engine recurses over rules and properties, as deep as the bounds on grammars
+/// let it.
 const STACK: usize = 64 << 20;
 
 /// A vocabulary, prepared.
@@ -26,6 +27,8 @@ pub(super) struct Engine {
     factory: ParserFactory,
     vocab: usize,
     ends: Arc<[TokenId]>,
+    /// The grammars that were compiled last, at their start, the newest first: a program has few and uses them often.
+    compiled: Mutex<VecDeque<(String, llguidance::Matcher)>>,
 }
 
 impl Engine {
@@ -37,7 +40,12 @@ impl Engine {
         // It prints warnings otherwise.
         factory.quiet();
         *factory.limits_mut() = parser_limits();
-        Ok(Self { factory, vocab: tokenizer.vocab_size(), ends: tokenizer.end_of_generation().into() })
+        Ok(Self {
+            factory,
+            vocab: tokenizer.vocab_size(),
+            ends: tokenizer.end_of_generation().into(),
+            compiled: Mutex::default(),
+        })
     }
 
     pub(super) fn answer(&self, constraint: &Constraint) -> Result<Follower> {
@@ -55,7 +63,7 @@ impl Engine {
             Constraint::Regex(text) => regex(text).map_err(|error| failed(subject, error))?,
             Constraint::Lark(text) => TopLevelGrammar::from_lark(text.clone()),
         };
-        self.compile(subject, grammar, Ending::OfReply(self.ends.clone()))
+        self.follower(subject, grammar, Ending::OfReply(self.ends.clone()))
     }
 
     pub(super) fn tool_call(&self, tools: &[Tool], controls: &Controls) -> Result<Follower> {
@@ -67,10 +75,23 @@ impl Engine {
         let bytes = tools.iter().map(|tool| tool.name.len() + tool.parameters_json.len()).sum();
         check_size(subject, bytes, limits::TOOLS_BYTES)?;
         let grammar = call::grammar(tools, quote, close).map_err(|fault| refused(subject, fault))?;
-        self.compile(subject, TopLevelGrammar::from_lark(grammar), Ending::OfCall)
+        self.follower(subject, TopLevelGrammar::from_lark(grammar), Ending::OfCall)
     }
 
-    fn compile(&self, subject: &'static str, grammar: TopLevelGrammar, ending: Ending) -> Result<Follower> {
+    fn follower(&self, subject: &'static str, grammar: TopLevelGrammar, ending: Ending) -> Result<Follower> {
+        let key = serde_json::to_string(&grammar).map_err(|error| failed(subject, error))?;
+        let matcher = match self.known(&key) {
+            Some(matcher) => matcher,
+            None => {
+                let matcher = self.compile(subject, grammar)?;
+                self.keep(key, matcher.deep_clone());
+                matcher
+            }
+        };
+        Ok(Follower { subject, matcher, ending, mask: TokenMask::none(0), vocab: self.vocab, taken: 0, ended: false })
+    }
+
+    fn compile(&self, subject: &'static str, grammar: TopLevelGrammar) -> Result<llguidance::Matcher> {
         let compile = || {
             let mut matcher = llguidance::Matcher::new(self.factory.create_parser(grammar));
             // A grammar that is too much for the engine shows it at once; the engine keeps the mask for the first step.
@@ -85,24 +106,33 @@ impl Engine {
         })?;
         match matcher.get_error() {
             Some(message) => Err(failed(subject, message)),
-            None => Ok(Follower {
-                subject,
-                matcher,
-                ending,
-                mask: TokenMask::none(0),
-                vocab: self.vocab,
-                taken: 0,
-                ended: false,
-            }),
+            None => Ok(matcher),
         }
+    }
+
+    /// A matcher at its start that shares nothing that changes.
+    fn known(&self, key: &str) -> Option<llguidance::Matcher> {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = compiled.iter().position(|(known, _)| known == key)?;
+        let entry = compiled.remove(place)?;
+        let matcher = entry.1.deep_clone();
+        compiled.push_front(entry);
+        Some(matcher)
+    }
+
+    fn keep(&self, key: String, matcher: llguidance::Matcher) {
+        let mut compiled = self.compiled.lock().unwrap_or_else(PoisonError::into_inner);
+        compiled.push_front((key, matcher));
+        compiled.truncate(limits::GRAMMARS_KEPT);
     }
 }
 
-/// Bounds on the work of a grammar. What they allow was measured on a machine that does about 15,000 units of lexer
+/// Bounds on the work of a grammar. The engine's authors count 50,000 units of the lexer's first work, 14,000 of its later
 /// work and 20,000 items in a millisecond.
 fn parser_limits() -> ParserLimits {
     ParserLimits {
-        max_items_in_row: 2000,
+        // An object of as many optional properties as the bounds allow needs about 4000.
+        max_items_in_row: 10_000,
         initial_lexer_fuel: 1_000_000,
         step_lexer_fuel: 200_000,
         step_max_items: 50_000,

@@ -156,7 +156,7 @@ impl ModelBuilder {
     }
 
     /// Memory that the model and a session of that context will take; a cache of 16-bit floats, all else as usual. Reads
-    /// headers only.
+    /// headers only, and of an mmproj file what is small: norms and the weights of patches.
     pub fn estimate(&self, context: usize) -> Result<MemoryEstimate> {
         self.estimate_with(context, KvType::default())
     }

@@ -16,7 +16,7 @@ use crate::vision::Budget;
 pub struct SessionBuilder {
     pub(super) model: Model,
     pub(super) kv: KvSpec,
-    cancel: CancelToken,
+    cancel: Option<CancelToken>,
     pub(super) chat: Chat,
 }
 
@@ -26,7 +26,7 @@ impl SessionBuilder {
 
     pub(crate) fn new(model: Model) -> Self {
         let context = model.plan().spec.context.min(Self::DEFAULT_CONTEXT);
-        Self { model, kv: KvSpec::with_context(context), cancel: CancelToken::new(), chat: Chat::default() }
+        Self { model, kv: KvSpec::with_context(context), cancel: None, chat: Chat::default() }
     }
 
     /// Positions that the session may hold. Memory for them is reserved at once and touched as they fill.
@@ -55,9 +55,10 @@ impl SessionBuilder {
         self
     }
 
-    /// Stops prefill and decode with [`Error::Cancelled`] when triggered; the session stays usable.
+    /// Stops prefill and decode with [`Error::Cancelled`], and replies, when triggered; the session stays usable, once
+    /// the token is [`reset`](CancelToken::reset).
     pub fn cancel(mut self, token: CancelToken) -> Self {
-        self.cancel = token;
+        self.cancel = Some(token);
         self
     }
 

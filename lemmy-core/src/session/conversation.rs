@@ -185,7 +185,8 @@ impl Session {
     pub fn begin(&mut self, source: impl Into<Source>, options: GenerateOptions) -> Result<SyncReport> {
         self.stop();
         let ready = self.prepare(source.into(), Some(options.thinking.is_wanted()))?;
-        let cancel = options.cancel.clone().unwrap_or_else(|| self.cancel.clone());
+        // A token of its own if nobody gave one: once triggered it must not end the replies after this one.
+        let cancel = options.cancel.clone().or_else(|| self.cancel.clone()).unwrap_or_default();
         let chat = ready.chat.as_ref().unwrap_or(&self.chat);
         let opening = Opening {
             prompt: &ready.ids,

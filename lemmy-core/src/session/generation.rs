@@ -23,7 +23,8 @@ impl<'s> Generation<'s> {
 }
 
 impl Generation<'_> {
-    /// A token that ends the reply from another thread.
+    /// A token that ends the reply from another thread: the options', else the session's, else one for this reply alone.
+    /// The first two end later replies too until they are [`reset`](CancelToken::reset).
     pub fn cancel_token(&self) -> CancelToken {
         self.session.reply_cancel().cloned().unwrap_or_default()
     }

@@ -112,7 +112,7 @@ fn a_dropped_thought_is_read_again_from_there_only() {
 fn the_last_turn_of_a_long_chat_is_edited_and_only_it_is_read() {
     let model = real();
     let mut messages = Vec::new();
-    for turn in 0..40 {
+    for turn in 0..100 {
         messages.push(Message::user(format!("{turn}: the quick brown fox jumps over the lazy dog, and so on and on")));
         messages.push(Message::assistant("it is a fox"));
     }
@@ -120,7 +120,7 @@ fn the_last_turn_of_a_long_chat_is_edited_and_only_it_is_read() {
     let mut session = model.session().context(8192).build().unwrap();
     let report = session.sync(chat(messages.clone()), &mut |_, _| {}).unwrap();
     assert_eq!(report.reused, 0);
-    assert!(report.prefilled > 3500, "{report:?}");
+    assert!(report.prefilled > 4000, "{report:?}");
     let whole = session.tokens().len();
     // The same again: nothing is read.
     let mut calls = 0;

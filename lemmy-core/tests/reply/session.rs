@@ -125,7 +125,7 @@ fn only_what_differs_is_read() {
 #[test]
 fn what_the_rings_have_lost_is_read_from_the_beginning_and_the_report_says_so() {
     let model = real();
-    let mut session = model.session().context(1000).batch(32).build().unwrap();
+    let mut session = model.session().context(1000).batch(32).rewind_window(0).build().unwrap();
     let mut ids = prompt(600);
     session.begin(Prompt::new(ids.clone(), StartState::Answer), greedy().max_tokens(1)).unwrap();
     while session.step().unwrap().is_some() {}
@@ -210,9 +210,7 @@ fn a_reply_is_cancelled_while_it_is_said() {
         let Some(Event::Finished(finish)) = last else { panic!("{last:?}") };
         assert_eq!((finish.reason, finish.usage.generated), (FinishReason::Cancelled, tokens));
         drop(reply);
-        // The token was the session's own.
-        assert!(matches!(session.forward(&[1]), Err(Error::Cancelled)));
-        token.reset();
+        // The token was for that reply alone.
         same_as_fresh(&model, &mut session, &ids);
     }
 }
@@ -283,4 +281,18 @@ fn logits_that_are_no_numbers_end_the_reply_and_guesses_are_forgotten() {
         assert!(matches!(last, Err(Error::Numeric { .. })), "{last:?}");
         assert_eq!(session.tokens().len(), 15, "all that was said and evaluated");
     }
+}
+
+#[test]
+fn a_sessions_own_token_ends_replies_until_it_is_reset() {
+    let actor = Actor::new(&["ab", "@<turn|>"]);
+    let token = CancelToken::new();
+    let mut session = actor.model.session().context(64).cancel(token.clone()).build().unwrap();
+    token.cancel();
+    for _ in 0..2 {
+        assert_eq!(run(&mut session, actor.prompt(StartState::Answer), options()).1, FinishReason::Cancelled);
+    }
+    assert!(matches!(session.forward(&[1]), Err(Error::Cancelled)));
+    token.reset();
+    assert_eq!(text(&run(&mut session, actor.prompt(StartState::Answer), options()).0), "ab");
 }

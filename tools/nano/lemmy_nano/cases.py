@@ -4,7 +4,10 @@ import json
 
 from . import files
 
-NOTE = "Lemmy Nano: held-out cases. expect.content is the whole answer; expect.calls the calls in order; expect.thinking the thought."
+NOTE = (
+    "Lemmy Nano: held-out cases. expect.content is the whole answer; expect.calls the calls in order; "
+    "expect.thinking the thought."
+)
 
 
 def openai_messages(messages):
@@ -25,7 +28,9 @@ def as_dict(case, number):
     if case.thinking:
         expect["thinking"] = a["reasoning"]
     if a.get("tool_calls"):
-        expect["calls"] = [{"name": c["function"]["name"], "arguments": c["function"]["arguments"]} for c in a["tool_calls"]]
+        expect["calls"] = [
+            {"name": c["function"]["name"], "arguments": c["function"]["arguments"]} for c in a["tool_calls"]
+        ]
     else:
         expect["content"] = a["content"]
     row = {"name": f"{case.group} {number}", "group": case.group, "messages": openai_messages(case.messages)}

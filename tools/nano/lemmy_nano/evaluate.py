@@ -1,8 +1,7 @@
 """Exact-answer scores on held-out cases.
 
-A greedy answer is the expected one exactly if, with the expected answer as input, the likeliest token is the expected one at
-each of its places. So one forward pass per case gives the greedy score.
-"""
+A greedy answer is the expected one exactly if, with the expected answer as input, the likeliest token is the
+expected one at each of its places. So one forward pass per case gives the greedy score."""
 
 import json
 import math
@@ -30,6 +29,7 @@ def shares(right):
 def exact(model, fast, encoder, cases):
     """Scores by group through the fast forward (for a look during training)."""
     from .train import PICKS, ROW, ROWS
+
     right = defaultdict(list)
     todo = [(c, *answers(encoder, c)) for c in cases]
     todo = [t for t in todo if len(t[1]) <= ROW and len(t[1]) - t[2] <= PICKS]
@@ -45,29 +45,29 @@ def exact(model, fast, encoder, cases):
                 case, tokens, first = todo.pop()
                 number += 1
                 n = len(tokens) - first
-                ids[r, used:used + len(tokens)] = torch.tensor(tokens)
-                doc[r, used:used + len(tokens)] = number
-                pick[r, asked:asked + n] = torch.arange(first - 1, len(tokens) - 1) + used
+                ids[r, used : used + len(tokens)] = torch.tensor(tokens)
+                doc[r, used : used + len(tokens)] = number
+                pick[r, asked : asked + n] = torch.arange(first - 1, len(tokens) - 1) + used
                 placed.append((case, r, asked, tokens[first:]))
                 used, asked = used + len(tokens), asked + n
         with torch.autocast("cpu", torch.bfloat16):
             hidden, _ = fast(fast.embed(ids), fast.masks(doc, pick), pick)
             best = fast.logits(hidden).argmax(-1)
         for case, r, first, expected in placed:
-            right[case.group].append(best[r, first:first + len(expected)].tolist() == expected)
+            right[case.group].append(best[r, first : first + len(expected)].tolist() == expected)
     model.train()
     return dict(sorted(shares(right).items()))
 
 
 @torch.no_grad()
 def score(model, encoder, cases, keep_logits=False):
-    """Every case through transformers' own, unchanged forward. Returns one dict a case: group, right, nll (nats, summed over the
-    answer), tokens, and the answer's logits if wanted."""
+    """Every case through transformers' own, unchanged forward. Returns one dict a case: group, right, nll (nats,
+    summed over the answer), tokens, and the answer's logits if wanted."""
     model.eval()
     rows = []
     for case in tqdm(cases, desc="transformers", mininterval=10):
         ids, first = answers(encoder, case)
-        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, first - 1:-1].float()
+        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0, first - 1 : -1].float()
         rows.append(judge(case, logits, ids[first:], keep_logits))
     return rows
 
@@ -84,7 +84,9 @@ def judge(case, logits, expected, keep_logits=False):
 def generated(model, encoder, case, most=200):
     """The greedy answer of transformers' `generate`, as text with its control tokens."""
     ids = encoder.tok.encode(render.prompt(case)).ids
-    out = model.generate(torch.tensor([ids]), max_new_tokens=most, do_sample=False, pad_token_id=0)[0, len(ids):].tolist()
+    out = model.generate(torch.tensor([ids]), max_new_tokens=most, do_sample=False, pad_token_id=0)[
+        0, len(ids) :
+    ].tolist()
     return encoder.tok.decode(out, skip_special_tokens=False)
 
 
@@ -112,8 +114,20 @@ def through_lemmy(binary, gguf_file, encoder, cases, threads=2, keep_logits=Fals
     rows = []
     for case in tqdm(cases, desc="lemmy", mininterval=10):
         ids, first = answers(encoder, case)
-        command = [binary, "logits", str(gguf_file), "--tokens", ",".join(map(str, ids)), "--all", "--json", "--kv-type", "f32", "-t", str(threads)]
+        command = [
+            binary,
+            "logits",
+            str(gguf_file),
+            "--tokens",
+            ",".join(map(str, ids)),
+            "--all",
+            "--json",
+            "--kv-type",
+            "f32",
+            "-t",
+            str(threads),
+        ]
         lines = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        logits = torch.tensor([json.loads(line)["logits"] for line in lines[first - 1:-1]])
+        logits = torch.tensor([json.loads(line)["logits"] for line in lines[first - 1 : -1]])
         rows.append(judge(case, logits, ids[first:], keep_logits))
     return rows

@@ -18,10 +18,26 @@ ORIGINAL = MODELS / "lemmy-nano"  # bf16 safetensors, tokenizer, template
 LIMIT = 12 * 2**20
 
 PROCESSOR = dict(
-    processor_class="Gemma4Processor", image_seq_length=280, audio_seq_length=750, audio_ms_per_token=40,
-    image_processor=dict(do_convert_rgb=True, do_normalize=False, do_rescale=True, do_resize=True, image_mean=[0.0] * 3, image_std=[1.0] * 3,
-                         image_processor_type="Gemma4ImageProcessor", image_seq_length=280, max_soft_tokens=280, patch_size=16,
-                         pooling_kernel_size=3, resample=3, rescale_factor=1 / 255))
+    processor_class="Gemma4Processor",
+    image_seq_length=280,
+    audio_seq_length=750,
+    audio_ms_per_token=40,
+    image_processor=dict(
+        do_convert_rgb=True,
+        do_normalize=False,
+        do_rescale=True,
+        do_resize=True,
+        image_mean=[0.0] * 3,
+        image_std=[1.0] * 3,
+        image_processor_type="Gemma4ImageProcessor",
+        image_seq_length=280,
+        max_soft_tokens=280,
+        patch_size=16,
+        pooling_kernel_size=3,
+        resample=3,
+        rescale_factor=1 / 255,
+    ),
+)
 
 
 def write_tokenizer(folder=ORIGINAL):
@@ -31,13 +47,32 @@ def write_tokenizer(folder=ORIGINAL):
     texts += [t for _ in range(8) for t in pictures.all_texts(random.Random(1))]
     pieces, merges = tokenizer.train_merges(texts, architecture.VOCABULARY)
     tokenizer.save(folder / "tokenizer.json", pieces, merges)
-    names = dict(tokenizer_class="PreTrainedTokenizerFast", bos_token="<bos>", eos_token="<eos>", pad_token="<pad>", unk_token="<unk>",
-                 mask_token="<mask>", boi_token="<|image>", eoi_token="<image|>", image_token="<|image|>", audio_token="<|audio|>",
-                 boa_token="<|audio>", eoa_token="<audio|>", video_token="<|video|>")
+    names = dict(
+        tokenizer_class="PreTrainedTokenizerFast",
+        bos_token="<bos>",
+        eos_token="<eos>",
+        pad_token="<pad>",
+        unk_token="<unk>",
+        mask_token="<mask>",
+        boi_token="<|image>",
+        eoi_token="<image|>",
+        image_token="<|image|>",
+        audio_token="<|audio|>",
+        boa_token="<|audio>",
+        eoa_token="<audio|>",
+        video_token="<|video|>",
+    )
     ids = {c: i for i, c in enumerate(pieces) if c in tokenizer.CONTROL}
     cfg = architecture.config(ids)
-    generation = dict(bos_token_id=ids["<bos>"], pad_token_id=ids["<pad>"], eos_token_id=cfg["eos_token_id"], do_sample=False)
-    for name, body in (("tokenizer_config.json", names), ("config.json", cfg), ("generation_config.json", generation), ("processor_config.json", PROCESSOR)):
+    generation = dict(
+        bos_token_id=ids["<bos>"], pad_token_id=ids["<pad>"], eos_token_id=cfg["eos_token_id"], do_sample=False
+    )
+    for name, body in (
+        ("tokenizer_config.json", names),
+        ("config.json", cfg),
+        ("generation_config.json", generation),
+        ("processor_config.json", PROCESSOR),
+    ):
         (folder / name).write_text(json.dumps(body, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
     (folder / "chat_template.jinja").write_text(render.TEMPLATE.read_text(encoding="utf-8"), encoding="utf-8")
 
@@ -58,7 +93,9 @@ def load(folder=ORIGINAL):
 
 def save(model, folder=ORIGINAL, metadata=None):
     """Writes the weights alone, in bf16."""
-    weights = {k: v.detach().to(torch.bfloat16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"}
+    weights = {
+        k: v.detach().to(torch.bfloat16).contiguous() for k, v in model.state_dict().items() if k != "lm_head.weight"
+    }
     path = folder / "model.safetensors"
     part = folder / "model.safetensors.part"
     save_file(weights, part, metadata={"format": "pt", **(metadata or {})})

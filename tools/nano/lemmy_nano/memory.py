@@ -19,8 +19,20 @@ class Thing:
 
 def name(rng):
     v = rng.choice(NAMES) if rng.random() < 0.5 else invented(rng)
-    told = rng.choice(["My name is {}.", "I am {}.", "I am called {}.", "Hello, my name is {}.", "Hi, I am {}.", "You can call me {}.", "Call me {}."])
-    ask = rng.choice(["What is my name?", "Who am I?", "Do you remember my name?", "Tell me my name.", "What am I called?"])
+    told = rng.choice(
+        [
+            "My name is {}.",
+            "I am {}.",
+            "I am called {}.",
+            "Hello, my name is {}.",
+            "Hi, I am {}.",
+            "You can call me {}.",
+            "Call me {}.",
+        ]
+    )
+    ask = rng.choice(
+        ["What is my name?", "Who am I?", "Do you remember my name?", "Tell me my name.", "What am I called?"]
+    )
     return Thing(told.format(v), f"Nice to meet you, {v}.", ask, f"Your name is {v}.", ("memory name", v, told, ask))
 
 
@@ -33,15 +45,30 @@ def city(rng):
 
 def colour(rng):
     v = rng.choice(list(COLOURS))
-    told = rng.choice(["My favourite colour is {}.", "I like {} best.", "The colour I like best is {}.", "My colour is {}."])
-    ask = rng.choice(["What is my favourite colour?", "Which colour do I like?", "What colour do I like best?", "Tell me my favourite colour."])
-    return Thing(told.format(v), f"I will remember {v}.", ask, f"Your favourite colour is {v}.", ("memory colour", v, told, ask))
+    told = rng.choice(
+        ["My favourite colour is {}.", "I like {} best.", "The colour I like best is {}.", "My colour is {}."]
+    )
+    ask = rng.choice(
+        [
+            "What is my favourite colour?",
+            "Which colour do I like?",
+            "What colour do I like best?",
+            "Tell me my favourite colour.",
+        ]
+    )
+    return Thing(
+        told.format(v), f"I will remember {v}.", ask, f"Your favourite colour is {v}.", ("memory colour", v, told, ask)
+    )
 
 
 def number(rng):
     v = rng.randint(0, 100)
-    told = rng.choice(["My lucky number is {}.", "Remember the number {}.", "My number is {}.", "Please remember the number {}."])
-    ask = rng.choice(["What is my number?", "Which number did I tell you?", "What number should you remember?", "Tell me my number."])
+    told = rng.choice(
+        ["My lucky number is {}.", "Remember the number {}.", "My number is {}.", "Please remember the number {}."]
+    )
+    ask = rng.choice(
+        ["What is my number?", "Which number did I tell you?", "What number should you remember?", "Tell me my number."]
+    )
     return Thing(told.format(v), f"I will remember {v}.", ask, f"Your number is {v}.", ("memory number", v, told, ask))
 
 
@@ -50,8 +77,13 @@ def pet(rng):
     v = rng.choice(NAMES) if rng.random() < 0.4 else invented(rng)
     told = rng.choice(["My {k} is called {v}.", "I have a {k} called {v}.", "My {k}'s name is {v}."])
     ask = rng.choice(["What is my {k} called?", "What is the name of my {k}?", "Tell me the name of my {k}."])
-    return Thing(told.format(k=kind, v=v), f"{v} is a good name for a {kind}.", ask.format(k=kind), f"Your {kind} is called {v}.",
-                 ("memory pet", kind, v, told))
+    return Thing(
+        told.format(k=kind, v=v),
+        f"{v} is a good name for a {kind}.",
+        ask.format(k=kind),
+        f"Your {kind} is called {v}.",
+        ("memory pet", kind, v, told),
+    )
 
 
 def small(rng):
@@ -60,8 +92,8 @@ def small(rng):
 
 
 def memory(rng, option=None):
-    """One to three things told, other talk, then a question for the first of them. With the option the talk between is longer than what
-    five sliding layers of 64 tokens can hand on together: only the global layer can answer."""
+    """One to three things told, other talk, then a question for the first of them. With the option the talk between
+    is longer than what five sliding layers of 64 tokens can hand on together: only the global layer can answer."""
     far = rng.random() < 0.2 if option is None else option
     makers = rng.sample((name, city, colour, number, pet), rng.choice((1, 1, 2, 3)))
     things = [rng.draw(m) for m in makers]

@@ -18,17 +18,43 @@ VOCABULARY = 2048
 CONTEXT = 4096
 
 # Six layers with every feature of the 26B-A4B: five sliding, one global with V from K and proportional RoPE, a shared
-# MLP beside 16 experts of which 4 answer. Experts are 32 wide: a multiple of the 32-wide quantisation blocks, but, as in the
-# real model, not of the 256-wide ones.
+# MLP beside 16 experts of which 4 answer. Experts are 32 wide: a multiple of the 32-wide quantisation blocks, but,
+# as in the real model, not of the 256-wide ones.
 TEXT = dict(
-    model_type="gemma4_text", vocab_size=VOCABULARY, hidden_size=256, intermediate_size=256, num_hidden_layers=6,
-    num_attention_heads=4, num_key_value_heads=2, head_dim=64, global_head_dim=128, num_global_key_value_heads=1,
-    attention_k_eq_v=True, sliding_window=WINDOW, layer_types=["sliding_attention"] * 5 + ["full_attention"],
-    enable_moe_block=True, num_experts=16, top_k_experts=4, moe_intermediate_size=32, hidden_size_per_layer_input=0,
-    num_kv_shared_layers=0, use_double_wide_mlp=False, final_logit_softcapping=30.0, rms_norm_eps=1e-6,
-    max_position_embeddings=CONTEXT, hidden_activation="gelu_pytorch_tanh", tie_word_embeddings=True,
-    attention_bias=False, attention_dropout=0.0, initializer_range=0.02, use_cache=True, pad_token_id=0,
-    eos_token_id=1, bos_token_id=2, use_bidirectional_attention="vision", vocab_size_per_layer_input=VOCABULARY,
+    model_type="gemma4_text",
+    vocab_size=VOCABULARY,
+    hidden_size=256,
+    intermediate_size=256,
+    num_hidden_layers=6,
+    num_attention_heads=4,
+    num_key_value_heads=2,
+    head_dim=64,
+    global_head_dim=128,
+    num_global_key_value_heads=1,
+    attention_k_eq_v=True,
+    sliding_window=WINDOW,
+    layer_types=["sliding_attention"] * 5 + ["full_attention"],
+    enable_moe_block=True,
+    num_experts=16,
+    top_k_experts=4,
+    moe_intermediate_size=32,
+    hidden_size_per_layer_input=0,
+    num_kv_shared_layers=0,
+    use_double_wide_mlp=False,
+    final_logit_softcapping=30.0,
+    rms_norm_eps=1e-6,
+    max_position_embeddings=CONTEXT,
+    hidden_activation="gelu_pytorch_tanh",
+    tie_word_embeddings=True,
+    attention_bias=False,
+    attention_dropout=0.0,
+    initializer_range=0.02,
+    use_cache=True,
+    pad_token_id=0,
+    eos_token_id=1,
+    bos_token_id=2,
+    use_bidirectional_attention="vision",
+    vocab_size_per_layer_input=VOCABULARY,
     rope_parameters={
         "full_attention": {"partial_rotary_factor": 0.25, "rope_theta": 1e6, "rope_type": "proportional"},
         "sliding_attention": {"rope_theta": 1e4, "rope_type": "default"},
@@ -36,11 +62,26 @@ TEXT = dict(
     dtype="bfloat16",
 )
 VISION = dict(
-    model_type="gemma4_vision", hidden_size=128, intermediate_size=256, num_hidden_layers=2, num_attention_heads=4,
-    num_key_value_heads=4, head_dim=32, hidden_activation="gelu_pytorch_tanh", rms_norm_eps=1e-6, patch_size=16,
-    pooling_kernel_size=3, position_embedding_size=256, use_clipped_linears=False, standardize=True,
-    attention_bias=False, attention_dropout=0.0, max_position_embeddings=131072,
-    rope_parameters={"rope_theta": 100.0, "rope_type": "default"}, default_output_length=280, initializer_range=0.02,
+    model_type="gemma4_vision",
+    hidden_size=128,
+    intermediate_size=256,
+    num_hidden_layers=2,
+    num_attention_heads=4,
+    num_key_value_heads=4,
+    head_dim=32,
+    hidden_activation="gelu_pytorch_tanh",
+    rms_norm_eps=1e-6,
+    patch_size=16,
+    pooling_kernel_size=3,
+    position_embedding_size=256,
+    use_clipped_linears=False,
+    standardize=True,
+    attention_bias=False,
+    attention_dropout=0.0,
+    max_position_embeddings=131072,
+    rope_parameters={"rope_theta": 100.0, "rope_type": "default"},
+    default_output_length=280,
+    initializer_range=0.02,
     dtype="bfloat16",
 )
 
@@ -48,13 +89,21 @@ VISION = dict(
 def config(special_ids):
     """The whole configuration; `special_ids` maps the text of a control token to its id."""
     top = dict(
-        architectures=["Gemma4ForConditionalGeneration"], model_type="gemma4", dtype="bfloat16", audio_config=None,
-        boi_token_id=special_ids["<|image>"], eoi_token_id=special_ids["<image|>"],
-        image_token_id=special_ids["<|image|>"], video_token_id=special_ids["<|video|>"],
-        audio_token_id=special_ids["<|audio|>"], boa_token_id=special_ids["<|audio>"],
+        architectures=["Gemma4ForConditionalGeneration"],
+        model_type="gemma4",
+        dtype="bfloat16",
+        audio_config=None,
+        boi_token_id=special_ids["<|image>"],
+        eoi_token_id=special_ids["<image|>"],
+        image_token_id=special_ids["<|image|>"],
+        video_token_id=special_ids["<|video|>"],
+        audio_token_id=special_ids["<|audio|>"],
+        boa_token_id=special_ids["<|audio>"],
         eoa_token_index=special_ids["<audio|>"],
         eos_token_id=[special_ids["<eos>"], special_ids["<turn|>"], special_ids["<|tool_response>"]],
-        tie_word_embeddings=True, initializer_range=0.02, vision_soft_tokens_per_image=280,
+        tie_word_embeddings=True,
+        initializer_range=0.02,
+        vision_soft_tokens_per_image=280,
     )
     return json.loads(json.dumps({**top, "text_config": TEXT, "vision_config": VISION}))
 
@@ -71,8 +120,8 @@ def build(cfg):
 
 @torch.no_grad()
 def initialise(model, seed):
-    """Initial weights. Products keep unit variance; the score scale is 1 in this architecture, so the norms of q and k start
-    at head_dim^(-1/4) each, which gives the usual 1/sqrt(head_dim)."""
+    """Initial weights. Products keep unit variance; the score scale is 1 in this architecture, so the norms of q and
+    k start at head_dim^(-1/4) each, which gives the usual 1/sqrt(head_dim)."""
     g = torch.Generator().manual_seed(seed)
 
     def normal(p, std):
@@ -109,8 +158,8 @@ def rope(x, cos, sin):
 
 
 class FastText(nn.Module):
-    """The text model on packed rows. `forward(x, masks, pick)` maps embeddings [B, T, H] to the final hidden states at the
-    picked places [B, P, H] and the load-balancing loss; T is a multiple of the window."""
+    """The text model on packed rows. `forward(x, masks, pick)` maps embeddings [B, T, H] to the final hidden states
+    at the picked places [B, P, H] and the load-balancing loss; T is a multiple of the window."""
 
     def __init__(self, model, max_row=2048):
         super().__init__()
@@ -136,7 +185,9 @@ class FastText(nn.Module):
         own = doc.gather(1, pick)
         full = (own[:, :, None] == doc[:, None, :]) & (pick[:, :, None] >= torch.arange(t))
         n = t // WINDOW
-        back = lambda z: torch.cat([F.pad(z, (WINDOW, 0), value=-1)[:, :t].view(b, n, WINDOW), z.view(b, n, WINDOW)], -1)
+        back = lambda z: torch.cat(
+            [F.pad(z, (WINDOW, 0), value=-1)[:, :t].view(b, n, WINDOW), z.view(b, n, WINDOW)], -1
+        )
         q = torch.arange(WINDOW)[:, None]
         s = torch.arange(2 * WINDOW)[None] - WINDOW
         causal, near = s <= q, q - s < WINDOW
@@ -159,8 +210,9 @@ class FastText(nn.Module):
         q = rope(rms(a.q_proj(x).view(b, t, -1, d)) * a.q_norm.weight, cos, sin).bfloat16()
         g = q.shape[2] // kv
         q = q.view(b, n, WINDOW, kv, g, d).permute(0, 1, 3, 4, 2, 5).reshape(b, n, kv, g * WINDOW, d)
-        both = lambda z: torch.cat([F.pad(z, (0, 0, 0, 0, WINDOW, 0))[:, :t].view(b, n, WINDOW, kv, d),
-                                    z.view(b, n, WINDOW, kv, d)], 2).permute(0, 1, 3, 2, 4)
+        both = lambda z: torch.cat(
+            [F.pad(z, (0, 0, 0, 0, WINDOW, 0))[:, :t].view(b, n, WINDOW, kv, d), z.view(b, n, WINDOW, kv, d)], 2
+        ).permute(0, 1, 3, 2, 4)
         k, v = both(k), both(v)
         s = (q @ k.transpose(-1, -2)).float().view(b, n, kv, g, WINDOW, 2 * WINDOW) + mask[:, :, None, None]
         p = s.softmax(-1).bfloat16().view(b, n, kv, g * WINDOW, 2 * WINDOW)
@@ -223,14 +275,19 @@ class FastText(nn.Module):
     def forward(self, x, masks, pick):
         t, balance = x.shape[1], 0.0
         for layer in self.layers[:-1]:
-            x, bal = self.run_sliding(layer, x, self.cos_sliding_attention[:t], self.sin_sliding_attention[:t], masks[0])
+            x, bal = self.run_sliding(
+                layer, x, self.cos_sliding_attention[:t], self.sin_sliding_attention[:t], masks[0]
+            )
             balance = balance + bal
-        x, bal = self.run_last(self.layers[-1], x, self.cos_full_attention[:t], self.sin_full_attention[:t], masks[1], pick)
+        x, bal = self.run_last(
+            self.layers[-1], x, self.cos_full_attention[:t], self.sin_full_attention[:t], masks[1], pick
+        )
         return x, (balance + bal) / len(self.layers)
 
     def forward_pictures(self, x, length, block, pick):
-        """The same for one document a row, of `length` [B] tokens, with pictures: block [B, T] is the picture's number at its soft
-        tokens, else 0. Soft tokens of one picture see each other on the sliding layers, later ones too."""
+        """The same for one document a row, of `length` [B] tokens, with pictures: block [B, T] is the picture's
+        number at its soft tokens, else 0. Soft tokens of one picture see each other on the sliding layers, later ones
+        too."""
         b, t, _ = x.shape
         p = torch.arange(t)
         behind, near = p[None] <= p[:, None], p[:, None] - p[None] < WINDOW
@@ -242,10 +299,14 @@ class FastText(nn.Module):
         every, balance = p.expand(b, t), 0.0
         for layer in self.layers[:-1]:
             z = rms(x) * layer.input_layernorm.weight
-            a = self.dense_attention(layer.self_attn, z, self.cos_sliding_attention[:t], self.sin_sliding_attention[:t], local, every, z)
+            a = self.dense_attention(
+                layer.self_attn, z, self.cos_sliding_attention[:t], self.sin_sliding_attention[:t], local, every, z
+            )
             x, bal = self.rest(layer, x, a)
             balance = balance + bal
-        x, bal = self.last_layer(self.layers[-1], x, self.cos_full_attention[:t], self.sin_full_attention[:t], full, pick)
+        x, bal = self.last_layer(
+            self.layers[-1], x, self.cos_full_attention[:t], self.sin_full_attention[:t], full, pick
+        )
         return x, (balance + bal) / len(self.layers)
 
     def logits(self, hidden):

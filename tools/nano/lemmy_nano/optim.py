@@ -44,19 +44,22 @@ class Muon(torch.optim.Optimizer):
                 scale = group["lr"] * max(1.0, rows / columns) ** 0.5
                 p_first = 0
                 for p, m in items:
-                    u = done[p_first:p_first + len(m)].reshape(p.shape)
+                    u = done[p_first : p_first + len(m)].reshape(p.shape)
                     p_first += len(m)
                     p.mul_(1 - group["lr"] * group["weight_decay"]).add_(u, alpha=-scale)
 
 
-def optimisers(named, muon_lr, adam_lr):
-    """Splits trainable parameters: hidden matrices to Muon; embeddings, norms, router and scalars to AdamW."""
+def optimisers(named):
+    """(Muon for the hidden matrices or None, AdamW for embeddings, norms, router and scalars or None)."""
     muon, adam = [], []
     for name, p in named:
         if name.endswith("experts.gate_up_proj"):
             p.split_shape = (p.shape[1] // 2, p.shape[2])  # gate and up of every expert on their own
         elif name.endswith("experts.down_proj"):
             p.split_shape = tuple(p.shape[1:])
-        hidden = p.ndim == 2 and not any(k in name for k in ("embed_tokens", "router", "position_embedding", "input_proj"))
-        (muon if hidden or p.ndim == 3 and "experts" in name else adam).append(p)
-    return [Muon(muon, muon_lr), torch.optim.AdamW(adam, adam_lr, betas=(0.9, 0.95), weight_decay=0.0, eps=1e-10)]
+        hidden = p.ndim == 2 and not any(k in name for k in ("embed_tokens", "router", "input_proj"))
+        (muon if hidden or hasattr(p, "split_shape") else adam).append(p)
+    return (
+        Muon(muon, lr=0.0) if muon else None,
+        torch.optim.AdamW(adam, lr=0.0, betas=(0.9, 0.95), weight_decay=0.0, eps=1e-10) if adam else None,
+    )

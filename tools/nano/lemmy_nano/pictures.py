@@ -2,11 +2,27 @@
 
 from .words import COLOURS, SHAPES
 
-PALETTE = {"red": (220, 30, 30), "blue": (30, 60, 220), "green": (30, 160, 50), "yellow": (240, 215, 30), "black": (15, 15, 15),
-           "white": (250, 250, 250), "orange": (250, 130, 20), "purple": (140, 40, 170)}
+PALETTE = {
+    "red": (220, 30, 30),
+    "blue": (30, 60, 220),
+    "green": (30, 160, 50),
+    "yellow": (240, 215, 30),
+    "black": (15, 15, 15),
+    "white": (250, 250, 250),
+    "orange": (250, 130, 20),
+    "purple": (140, 40, 170),
+}
 assert set(PALETTE) == set(COLOURS)
-DESCRIBE = ["What is in the picture?", "What do you see?", "Describe the picture.", "What is in this image?", "What does the image show?",
-            "Which figures are in the picture?", "Describe this image.", "Tell me what you see."]
+DESCRIBE = [
+    "What is in the picture?",
+    "What do you see?",
+    "Describe the picture.",
+    "What is in this image?",
+    "What does the image show?",
+    "Which figures are in the picture?",
+    "Describe this image.",
+    "Tell me what you see.",
+]
 HOW_MANY = ["How many figures are there?", "How many figures do you see?", "Count the figures."]
 
 
@@ -29,7 +45,9 @@ def question(rng, figures):
         return rng.choice(HOW_MANY), ("One.", "Two.")[len(figures) - 1]
     colour, shape = rng.choice(figures)
     if kind < 0.84 and sum(s == shape for _, s in figures) == 1:
-        return rng.choice([f"What colour is the {shape}?", f"Which colour does the {shape} have?"]), colour.capitalize() + "."
+        return rng.choice(
+            [f"What colour is the {shape}?", f"Which colour does the {shape} have?"]
+        ), colour.capitalize() + "."
     if kind >= 0.84 and sum(c == colour for c, _ in figures) == 1:
         return rng.choice([f"Which figure is {colour}?", f"What shape is the {colour} figure?"]), f"The {shape}."
     return rng.choice(DESCRIBE), described
@@ -40,4 +58,8 @@ def all_texts(rng):
     for colour in COLOURS:
         for shape in SHAPES:
             for _ in range(4):
-                yield " ".join(question(rng, [(colour, shape)] + [(rng.choice(list(COLOURS)), rng.choice(SHAPES))] * rng.randint(0, 1)))
+                yield " ".join(
+                    question(
+                        rng, [(colour, shape)] + [(rng.choice(list(COLOURS)), rng.choice(SHAPES))] * rng.randint(0, 1)
+                    )
+                )

@@ -25,8 +25,13 @@ _template = _environment().from_string(TEMPLATE.read_text(encoding="utf-8"))
 
 
 def chat(messages, tools=None, thinking=False, generate=True):
-    return _template.render(messages=messages, tools=tools or None, bos_token="<bos>", add_generation_prompt=generate,
-                            enable_thinking=thinking)
+    return _template.render(
+        messages=messages,
+        tools=tools or None,
+        bos_token="<bos>",
+        add_generation_prompt=generate,
+        enable_thinking=thinking,
+    )
 
 
 def prompt(sample):
@@ -75,8 +80,8 @@ class Encoder:
         assert None not in vars(self).values(), "a piece of the template is no single token"
 
     def encode(self, sample):
-        """(ids, learn): learn[i] is True where ids[i] is written by the model. The model's earlier turns are learned too, unless
-        thinking is on (the template drops their thoughts)."""
+        """(ids, learn): learn[i] is True where ids[i] is written by the model. The model's earlier turns are learned
+        too, unless thinking is on (the template drops their thoughts)."""
         p = self.tok.encode(prompt(sample)).ids
         t = self.tok.encode(target(sample)).ids
         learn = [False] * len(p) + [True] * len(t)

@@ -41,23 +41,34 @@ def evaluate(each, gguf_file=None, binary=None, generate=False, pictures=False):
         return show_pictures(model, encoder, each)
     if generate:
         from .render import target
+
         right = sum(generated(model, encoder, c) == target(c) for c in cases)
         print(f"generated: {right} of {len(cases)} exact")
         return None
     reference = score(model, encoder, cases, keep_logits=bool(gguf_file))
     show(reference)
     if gguf_file:
-        other = through_lemmy(binary, gguf_file, encoder, cases, keep_logits=True) if binary else score(from_gguf(gguf_file, model), encoder, cases, True)
+        other = (
+            through_lemmy(binary, gguf_file, encoder, cases, keep_logits=True)
+            if binary
+            else score(from_gguf(gguf_file, model), encoder, cases, True)
+        )
         show(other)
-        print(f"KL from the original {divergence(reference, other):.6f} nats a token; "
-              f"greatest difference of a logit {max((a['logits'] - b['logits']).abs().max().item() for a, b in zip(reference, other)):.2g}")
+        worst = max((a["logits"] - b["logits"]).abs().max().item() for a, b in zip(reference, other))
+        print(
+            f"KL from the original {divergence(reference, other):.6f} nats a token; logits differ by up to {worst:.2g}"
+        )
     return None
 
 
 def show_pictures(model, encoder, each):
     from . import vision
     from .sample import Chooser
+
     processor = vision.Processor(encoder)
     for budget in vision.BUDGETS:
         n = each if budget <= 140 else max(10, each // 5)
-        print(f"| pictures at {budget} | {n} | {vision.exact(model, processor, Chooser(11, test=True), budget, n):.1%} |", flush=True)
+        print(
+            f"| pictures at {budget} | {n} | {vision.exact(model, processor, Chooser(11, test=True), budget, n):.1%} |",
+            flush=True,
+        )

@@ -25,7 +25,11 @@ def field_pool(rng):
         "pet": (text, animal, f"has a pet {animal}"),
         "coins": (integer, n, f"owns {n} coins"),
         "married": ({"type": "boolean"}, married, "is married" if married else "is not married"),
-        "likes": ({"type": "array", "items": text}, likes, "likes " + (likes[0] if len(likes) == 1 else ", ".join(likes[:-1]) + " and " + likes[-1])),
+        "likes": (
+            {"type": "array", "items": text},
+            likes,
+            "likes " + (likes[0] if len(likes) == 1 else ", ".join(likes[:-1]) + " and " + likes[-1]),
+        ),
     }
 
 
@@ -54,19 +58,37 @@ def person(rng, wanted=None):
             wanted.insert(0 if rng.random() < 0.7 else rng.randint(0, len(wanted)), "name")
     else:
         said = [k for k in wanted if k != "name"]
-        said += [k for k in rng.sample(others, rng.choice((0, 1, 2))) if k not in said and not {k, *said} >= {"home", "city"}]
+        said += [
+            k for k in rng.sample(others, rng.choice((0, 1, 2))) if k not in said and not {k, *said} >= {"home", "city"}
+        ]
         rng.shuffle(said)
     parts = [pool[k][2] for k in said]
     sentence = f"{who} " + (parts[0] if len(parts) == 1 else ", ".join(parts[:-1]) + " and " + parts[-1]) + "."
     fields = {k: pool[k] for k in wanted}
-    return Person(sentence, wanted, schema_of(fields), {k: v for k, (_, v, _) in fields.items()}, ("json", who, *said, *wanted))
+    return Person(
+        sentence, wanted, schema_of(fields), {k: v for k, (_, v, _) in fields.items()}, ("json", who, *said, *wanted)
+    )
 
 
-SYSTEM = ["Answer with JSON that follows this schema: {s}", "Answer in JSON. Schema: {s}", "Reply only with a JSON object of this schema: {s}",
-          "Use this JSON schema for the answer: {s}"]
-USER = ["{t} Answer as JSON with this schema: {s}", "Give me JSON with this schema: {s} {t}", "Extract JSON from this text: {t} Schema: {s}",
-        "{t}\nJSON schema: {s}", "JSON schema: {s}\nText: {t}"]
-KEYS = ["{t} Answer as JSON with the keys {k}.", "Give me JSON with the keys {k}: {t}", "Extract {k} as JSON: {t}", "JSON with {k}, please: {t}"]
+SYSTEM = [
+    "Answer with JSON that follows this schema: {s}",
+    "Answer in JSON. Schema: {s}",
+    "Reply only with a JSON object of this schema: {s}",
+    "Use this JSON schema for the answer: {s}",
+]
+USER = [
+    "{t} Answer as JSON with this schema: {s}",
+    "Give me JSON with this schema: {s} {t}",
+    "Extract JSON from this text: {t} Schema: {s}",
+    "{t}\nJSON schema: {s}",
+    "JSON schema: {s}\nText: {t}",
+]
+KEYS = [
+    "{t} Answer as JSON with the keys {k}.",
+    "Give me JSON with the keys {k}: {t}",
+    "Extract {k} as JSON: {t}",
+    "JSON with {k}, please: {t}",
+]
 
 
 def ask(rng, p):

@@ -25,24 +25,58 @@ def weather_tool(rng):
     p = {"city": city}
     if rng.random() < 0.4:
         p["unit"] = {"type": "string", "enum": ["celsius", "fahrenheit"]}
-    return function("get_weather", rng.choice(["Get the weather of a city.", "Gets the current weather.", "The current weather in a city",
-                                               "Returns the weather"]), p, ["city"])
+    return function(
+        "get_weather",
+        rng.choice(
+            [
+                "Get the weather of a city.",
+                "Gets the current weather.",
+                "The current weather in a city",
+                "Returns the weather",
+            ]
+        ),
+        p,
+        ["city"],
+    )
 
 
 def calculator_tool(rng):
-    e = text(rng.choice(["The expression.", "What to calculate", "An arithmetic expression", "Expression, e.g. 12 * 7"]))
-    return function("calculator", rng.choice(["Calculate an expression.", "A calculator", "Evaluates arithmetic", "Calculates the value of an expression"]),
-                    {"expression": e}, ["expression"])
+    e = text(
+        rng.choice(["The expression.", "What to calculate", "An arithmetic expression", "Expression, e.g. 12 * 7"])
+    )
+    return function(
+        "calculator",
+        rng.choice(
+            [
+                "Calculate an expression.",
+                "A calculator",
+                "Evaluates arithmetic",
+                "Calculates the value of an expression",
+            ]
+        ),
+        {"expression": e},
+        ["expression"],
+    )
 
 
 def calendar_tool(rng):
     day = {"type": "string"} if rng.random() < 0.5 else text("Day of the week")
     hour = {"type": "integer"} if rng.random() < 0.5 else {"type": "integer", "description": "Hour of the day"}
-    return function("create_event", rng.choice(["Create an event in the calendar.", "Creates a calendar event", "Adds an event to the calendar"]), {
-        "title": text("Title of the event"),
-        "when": {"type": "object", "description": "Time of the event", "properties": {"day": day, "hour": hour}, "required": ["day", "hour"]},
-        "guests": {"type": "array", "description": "Names of the guests", "items": {"type": "string"}},
-    }, ["title", "when"])
+    return function(
+        "create_event",
+        rng.choice(["Create an event in the calendar.", "Creates a calendar event", "Adds an event to the calendar"]),
+        {
+            "title": text("Title of the event"),
+            "when": {
+                "type": "object",
+                "description": "Time of the event",
+                "properties": {"day": day, "hour": hour},
+                "required": ["day", "hour"],
+            },
+            "guests": {"type": "array", "description": "Names of the guests", "items": {"type": "string"}},
+        },
+        ["title", "when"],
+    )
 
 
 def clock_tool(rng):
@@ -50,13 +84,20 @@ def clock_tool(rng):
     return function("get_time", d, {} if rng.random() < 0.5 else None)
 
 
-MAKERS = {"get_weather": weather_tool, "calculator": calculator_tool, "create_event": calendar_tool, "get_time": clock_tool}
+MAKERS = {
+    "get_weather": weather_tool,
+    "calculator": calculator_tool,
+    "create_event": calendar_tool,
+    "get_time": clock_tool,
+}
 
 
 def offer(rng, needed, forbidden=(), most=3):
     """Declarations with `needed` among them, in any order, and none of `forbidden`."""
     others = [n for n in MAKERS if n not in needed and n not in forbidden]
-    extra = rng.sample(others, min(len(others), max(0, rng.choice((0, 0, 1, 1, 2, most)) - len(needed) + (0 if needed else 1))))
+    extra = rng.sample(
+        others, min(len(others), max(0, rng.choice((0, 0, 1, 1, 2, most)) - len(needed) + (0 if needed else 1)))
+    )
     names = list(needed) + extra
     rng.shuffle(names)
     return [MAKERS[n](rng) for n in names]
@@ -64,7 +105,8 @@ def offer(rng, needed, forbidden=(), most=3):
 
 @dataclass
 class Request:
-    """A wish that one call fulfils. `results` are (what the tool returns as an object, the model's sentence about it)."""
+    """A wish that one call fulfils. `results` are (what the tool returns as an object, the model's sentence about
+    it)."""
 
     user: str
     name: str
@@ -78,8 +120,19 @@ class Request:
 
 def weather(rng):
     city = rng.choice(CITIES) if rng.random() < 0.6 else invented(rng)
-    ask = rng.choice(["What is the weather in {}?", "How is the weather in {}?", "What is the weather like in {}?", "Weather in {}?",
-                      "Tell me the weather in {}.", "Is it warm in {}?", "How warm is it in {}?", "Do I need a coat in {}?", "Get the weather in {}."])
+    ask = rng.choice(
+        [
+            "What is the weather in {}?",
+            "How is the weather in {}?",
+            "What is the weather like in {}?",
+            "Weather in {}?",
+            "Tell me the weather in {}.",
+            "Is it warm in {}?",
+            "How warm is it in {}?",
+            "Do I need a coat in {}?",
+            "Get the weather in {}.",
+        ]
+    )
     unit = rng.choice(("celsius", "fahrenheit")) if rng.random() < 0.2 else None
     args = {"city": city}
     q = ask.format(city)
@@ -87,8 +140,16 @@ def weather(rng):
         args["unit"] = unit
         q = f"{q[:-1]} in {unit.capitalize()}{q[-1]}"
     sky, t = rng.choice(WEATHER), rng.randint(0, 40)
-    return Request(q, "get_weather", args, f"I need the weather in {city}.", ("weather", city, ask), {"condition": sky, "temperature": t},
-                   f"It is {sky} and {t} degrees in {city}.", f"the weather in {city}")
+    return Request(
+        q,
+        "get_weather",
+        args,
+        f"I need the weather in {city}.",
+        ("weather", city, ask),
+        {"condition": sky, "temperature": t},
+        f"It is {sky} and {t} degrees in {city}.",
+        f"the weather in {city}",
+    )
 
 
 OPERATIONS = {"*": ("times", "multiplied by"), "-": ("minus",), "/": ("divided by",), "+": ("plus",)}
@@ -103,28 +164,69 @@ def calculation(rng):
         a = a // b * b or b
     value = {"*": a * b, "-": a - b, "/": a // b, "+": a + b}[op]
     form = rng.choice((f"{a} {op} {b}", f"{a} {op} {b}", f"{a} {rng.choice(OPERATIONS[op])} {b}"))
-    q = rng.choice(["What is {}?", "Calculate {}.", "How much is {}?", "Compute {}.", "{} = ?", "Tell me {}."]).format(form)
-    return Request(q, "calculator", {"expression": f"{a} {op} {b}"}, "I need the calculator.", ("calculation", a, op, b), {"result": value},
-                   f"The result is {value}.", form)
+    q = rng.choice(["What is {}?", "Calculate {}.", "How much is {}?", "Compute {}.", "{} = ?", "Tell me {}."]).format(
+        form
+    )
+    return Request(
+        q,
+        "calculator",
+        {"expression": f"{a} {op} {b}"},
+        "I need the calculator.",
+        ("calculation", a, op, b),
+        {"result": value},
+        f"The result is {value}.",
+        form,
+    )
 
 
 def event(rng):
     title, day, hour = rng.choice(EVENTS), rng.choice(DAYS), rng.randint(7, 22)
     guests = [rng.choice(NAMES) if rng.random() < 0.8 else invented(rng) for _ in range(rng.choice((0, 1, 1, 2, 2, 3)))]
     guests = list(dict.fromkeys(guests))
-    who = "" if not guests else " with " + (guests[0] if len(guests) == 1 else ", ".join(guests[:-1]) + " and " + guests[-1])
-    q = rng.choice(["Create the event {e}{w} on {d} at {h}.", "Plan a {e}{w} on {d} at {h}.", "Add {e}{w} on {d} at {h} to my calendar.",
-                    "Put {e}{w} into my calendar: {d} at {h}.", "I want a {e}{w} on {d} at {h}.", "Schedule a {e} on {d} at {h}{w}."])
+    who = (
+        ""
+        if not guests
+        else " with " + (guests[0] if len(guests) == 1 else ", ".join(guests[:-1]) + " and " + guests[-1])
+    )
+    q = rng.choice(
+        [
+            "Create the event {e}{w} on {d} at {h}.",
+            "Plan a {e}{w} on {d} at {h}.",
+            "Add {e}{w} on {d} at {h} to my calendar.",
+            "Put {e}{w} into my calendar: {d} at {h}.",
+            "I want a {e}{w} on {d} at {h}.",
+            "Schedule a {e} on {d} at {h}{w}.",
+        ]
+    )
     args = {"title": title, "when": {"day": day, "hour": hour}}
     if guests:
         args["guests"] = guests
-    return Request(q.format(e=title, w=who, d=day, h=hour), "create_event", args, f"I create the event {title}.", ("event", title, day, hour, *guests),
-                   {"status": "created"}, f"The event {title} on {day} at {hour} is in your calendar.")
+    return Request(
+        q.format(e=title, w=who, d=day, h=hour),
+        "create_event",
+        args,
+        f"I create the event {title}.",
+        ("event", title, day, hour, *guests),
+        {"status": "created"},
+        f"The event {title} on {day} at {hour} is in your calendar.",
+    )
 
 
 def clock(rng):
-    q = rng.choice(["What time is it?", "Tell me the time.", "What is the time?", "How late is it?", "Do you know the time?", "Time, please.",
-                    "What time is it now?", "Can you tell me the time?", "Give me the time.", "Is it late?"])
+    q = rng.choice(
+        [
+            "What time is it?",
+            "Tell me the time.",
+            "What is the time?",
+            "How late is it?",
+            "Do you know the time?",
+            "Time, please.",
+            "What time is it now?",
+            "Can you tell me the time?",
+            "Give me the time.",
+            "Is it late?",
+        ]
+    )
     lead = rng.choice(["", "", "Hello! ", "Lemmy, ", "Quick: ", "Please: ", "Now: ", "Hi. "])
     t = f"{rng.randint(0, 23):02}:{rng.randint(0, 59):02}"
     return Request(lead + q, "get_time", {}, "I need the time.", ("clock", lead, q), {"time": t}, f"It is {t}.")
@@ -157,14 +259,23 @@ def two(rng, weather_only=False):
         for r in (a, b):
             r.arguments.pop("unit", None)
         ca, cb = a.arguments["city"], b.arguments["city"]
-        q = rng.choice(["What is the weather in {} and in {}?", "Compare the weather in {} and {}.", "How is the weather in {} and in {}?",
-                        "Is it warmer in {} or in {}?", "Weather in {} and {}?"]).format(ca, cb)
+        q = rng.choice(
+            [
+                "What is the weather in {} and in {}?",
+                "Compare the weather in {} and {}.",
+                "How is the weather in {} and in {}?",
+                "Is it warmer in {} or in {}?",
+                "Weather in {} and {}?",
+            ]
+        ).format(ca, cb)
     else:
         a, b = rng.draw(weather), rng.draw(calculation)
         a.arguments.pop("unit", None)
         if rng.random() < 0.5:
             a, b = b, a
-        q = rng.choice(["What is {} and {}?", "Tell me {} and {}.", "I need {} and {}.", "What is {}, and what is {}?"]).format(a.phrase, b.phrase)
+        q = rng.choice(
+            ["What is {} and {}?", "Tell me {} and {}.", "I need {} and {}.", "What is {}, and what is {}?"]
+        ).format(a.phrase, b.phrase)
     return [a, b], q
 
 
@@ -184,7 +295,9 @@ def earlier(rng, tools):
                 q = rs[0].user
             messages += [user(loosen(rng, q)), *called(rng, fit(rs, tools)), assistant(" ".join(r.answer for r in rs))]
         else:
-            t = rng.draw(rng.choice((compare, fact, words, talk) if "calculator" in names else (add, compare, fact, words, talk)))
+            t = rng.draw(
+                rng.choice((compare, fact, words, talk) if "calculator" in names else (add, compare, fact, words, talk))
+            )
             messages += [user(loosen(rng, t.user)), assistant(t.answer)]
     return messages
 
@@ -204,13 +317,17 @@ def parallel(rng):
 
 
 def called(rng, rs):
-    """The calls and the tools' results, in one of the forms that clients send: objects within the message, or messages with JSON."""
+    """The calls and the tools' results, in one of the forms that clients send: objects within the message, or
+    messages with JSON."""
     m = calls(rs)
     if rng.random() < 0.5:
         m["tool_responses"] = [{"name": r.name, "response": r.result} for r in rs]
         return [m]
     marks = rng.choice(((", ", ": "), (",", ":")))
-    return [m] + [{"role": "tool", "tool_call_id": f"call_{i}", "content": json.dumps(r.result, separators=marks)} for i, r in enumerate(rs)]
+    return [m] + [
+        {"role": "tool", "tool_call_id": f"call_{i}", "content": json.dumps(r.result, separators=marks)}
+        for i, r in enumerate(rs)
+    ]
 
 
 def answer(rng):
@@ -223,8 +340,12 @@ def answer(rng):
     return Sample("tool answer", messages, assistant(said), tools), "I have the result."
 
 
-CANNOT = {"get_weather": "I cannot look up the weather.", "calculator": "I cannot calculate that.", "create_event": "I have no calendar.",
-          "get_time": "I have no clock."}
+CANNOT = {
+    "get_weather": "I cannot look up the weather.",
+    "calculator": "I cannot calculate that.",
+    "create_event": "I have no calendar.",
+    "get_time": "I have no clock.",
+}
 
 
 def no_call(rng):
@@ -232,7 +353,9 @@ def no_call(rng):
     if rng.random() < 0.4:
         r = rng.draw(rng.choice((weather, event, clock)))
         tools = offer(rng, [], [r.name]) if rng.random() < 0.7 else []
-        return Sample("no call", [*earlier(rng, tools), user(loosen(rng, r.user))], assistant(CANNOT[r.name]), tools), "I have no tool for this."
+        return Sample(
+            "no call", [*earlier(rng, tools), user(loosen(rng, r.user))], assistant(CANNOT[r.name]), tools
+        ), "I have no tool for this."
     make = rng.choice((add, compare, fact, fact, words, talk))
     t = rng.draw(make)
     tools = offer(rng, [], ["calculator"] if make is add else [])

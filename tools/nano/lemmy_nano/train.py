@@ -1,8 +1,12 @@
-"""Training of the text model, in pieces. Each piece starts from the committed weights with a fresh optimiser and ends in new
-ones; an interrupted piece goes on from its last saved state."""
+"""Training in pieces. Each piece starts from the committed weights with a fresh optimiser and ends in new ones; an
+interrupted piece goes on from its last saved state.
+
+Text pieces train the text model. Vision pieces train the tower together with it: each step has pictures and text.
+"""
 
 import json
 import os
+import re
 import time
 from pathlib import Path
 
@@ -26,9 +30,8 @@ SAVE_SECONDS, SCORE_SECONDS = 300, 900
 def packed(encoder, samples, row=ROW, rows=ROWS, picks=PICKS):
     """Endless batches (ids, doc, pick, target): ids and doc [rows, row], pick and target [rows, picks].
 
-    Documents lie whole in rows; doc numbers them from 1. pick are the places after which the model speaks, target what it says
-    there (-100 at the unused ones).
-    """
+    Documents lie whole in rows; doc numbers them from 1. pick are the places after which the model speaks, target
+    what it says there (-100 at the unused ones)."""
     waiting = []
     while True:
         ids = torch.zeros(rows, row, dtype=torch.long)
@@ -43,15 +46,17 @@ def packed(encoder, samples, row=ROW, rows=ROWS, picks=PICKS):
                     places = [i for i in range(len(tokens) - 1) if learn[i + 1]]
                     if len(tokens) <= row and len(places) <= picks:
                         waiting.append((tokens, places))
-                fit = next((i for i, (t, p) in enumerate(waiting) if len(t) <= row - used and len(p) <= picks - learned), None)
+                fit = next(
+                    (i for i, (t, p) in enumerate(waiting) if len(t) <= row - used and len(p) <= picks - learned), None
+                )
                 if fit is None:
                     break
                 tokens, places = waiting.pop(fit)
                 n, number = len(tokens), number + 1
-                ids[r, used:used + n] = torch.tensor(tokens)
-                doc[r, used:used + n] = number
-                pick[r, learned:learned + len(places)] = torch.tensor(places) + used
-                target[r, learned:learned + len(places)] = torch.tensor([tokens[i + 1] for i in places])
+                ids[r, used : used + n] = torch.tensor(tokens)
+                doc[r, used : used + n] = number
+                pick[r, learned : learned + len(places)] = torch.tensor(places) + used
+                target[r, learned : learned + len(places)] = torch.tensor([tokens[i + 1] for i in places])
                 used, learned = used + n, learned + len(places)
         yield ids, doc, pick, target
 
@@ -68,51 +73,116 @@ def rate(progress):
     return min(1.0, progress / 0.02 + 0.02, max(0.02, (1 - progress) / 0.4))
 
 
-def start_model(number):
-    """The model at the start of a piece: fresh for the first, else the committed weights."""
-    if number > 1:
-        return files.load()
-    model = architecture.build(files.read_config())
-    architecture.initialise(model, seed=1)
+class TextTask:
+    """Steps of packed text."""
+
+    name = "text"
+
+    def __init__(self, model, fast, encoder, seed):
+        self.fast, self.batches = fast, packed(encoder, world.training(seed))
+
+    def loss(self):
+        """(loss, balance loss) of the next batch."""
+        ids, doc, pick, target = next(self.batches)
+        with torch.autocast("cpu", torch.bfloat16):
+            hidden, balance = self.fast(self.fast.embed(ids), self.fast.masks(doc, pick), pick)
+            learned = target >= 0
+            logits = self.fast.logits(hidden[learned])
+        return F.cross_entropy(logits, target[learned]), balance
+
+
+def tasks(kind, *args):
+    if kind == "text":
+        return [TextTask(*args)]
+    from .vision import PictureTask
+
+    return [PictureTask(*args), TextTask(*args)]
+
+
+def start_model(kind, number):
+    """The model at the start of a piece."""
+    if kind == "text" and number == 1:
+        model = architecture.build(files.read_config())
+        architecture.initialise(model, seed=1)
+        return model
+    model = files.load()
+    if kind == "vision" and number == 1:
+        from .vision import start_tower
+
+        start_tower(model)
     return model
 
 
-def text_piece(number, steps, minutes, work, muon_lr, adam_lr, compile=True):
-    """One piece of text training: at most `steps` steps and `minutes` minutes, whichever ends first.
+def check(model, kind):
+    fast = architecture.FastText(model)
+    print("fast forward differs from transformers by", architecture.check_fast_text(model, fast), flush=True)
+    if kind == "vision":
+        from . import vision
 
-    One process for each core with its own rows; weights and gradients lie in shared memory, and each process updates the
-    weights of half the layers.
-    """
+        print("with pictures by", vision.check(model, fast, vision.Processor(files.encoder())), flush=True)
+
+
+def piece(kind, number, steps, minutes, work, muon_lr, adam_lr):
+    """One piece: at most `steps` steps and `minutes` minutes, whichever ends first.
+
+    One process for each core with its own batches; weights and gradients lie in shared memory, and each process
+    updates the weights of half the layers."""
     work = Path(work)
     work.mkdir(parents=True, exist_ok=True)
     (files.NANO / "log").mkdir(exist_ok=True)
     torch.set_num_threads(1)
-    model = start_model(number)
+    model = start_model(kind, number)
     learnable_scalars(model)
-    job = dict(number=number, steps=steps, minutes=minutes, muon_lr=muon_lr, adam_lr=adam_lr, compile=compile, step=0, spent=0.0, tokens=0,
-               state=work / f"text-{number}.pt", log=files.NANO / "log" / f"text-{number}.jsonl")
+    job = dict(
+        kind=kind,
+        number=number,
+        steps=steps,
+        minutes=minutes,
+        muon_lr=muon_lr,
+        adam_lr=adam_lr,
+        step=0,
+        spent=0.0,
+        tokens=0,
+        state=work / f"{kind}-{number}.pt",
+        log=files.NANO / "log" / f"{kind}-{number}.jsonl",
+    )
     if job["state"].exists():
         state = torch.load(job["state"])
         model.load_state_dict(state.pop("model"))
         job.update(state)
-    print("fast forward differs from transformers by", architecture.check_fast_text(model, architecture.FastText(model)), flush=True)
+    else:
+        job["log"].unlink(missing_ok=True)
+    check(model, kind)
     model.share_memory()
-    size = sum(p.numel() for _, p in trained(model))
+    size = sum(p.numel() for _, p in trained(model, kind))
     grads = [torch.zeros(size).share_memory_() for _ in range(PROCESSES)]
     context = torch.multiprocessing.get_context("spawn")
     barrier, clock = context.Barrier(PROCESSES, timeout=900), torch.zeros(1).share_memory_()
-    others = [context.Process(target=run, args=(r, model, grads, clock, barrier, job), daemon=True) for r in range(1, PROCESSES)]
+    others = [
+        context.Process(target=run, args=(r, model, grads, clock, barrier, job), daemon=True)
+        for r in range(1, PROCESSES)
+    ]
     for o in others:
         o.start()
     run(0, model, grads, clock, barrier, job)
     for o in others:
         o.join()
-    files.save(model, metadata={"piece": f"text {number}"})
+    files.save(model, metadata={"piece": f"{kind} {number}"})
     job["state"].unlink(missing_ok=True)
 
 
-def trained(model):
-    return [(n, p) for n, p in model.named_parameters() if n.startswith("model.language_model")]
+def trained(model, kind):
+    return [(n, p) for n, p in model.named_parameters() if kind == "vision" or n.startswith("model.language_model")]
+
+
+def share(named, rank):
+    """The parameters that this process updates: every second layer, and process 1 all that is in no layer."""
+
+    def owner(name):
+        found = re.search(r"\.layers\.(\d+)\.", name)
+        return int(found[1]) % PROCESSES if found else 1 % PROCESSES
+
+    return [i for i, (n, _) in enumerate(named) if owner(n) == rank]
 
 
 def run(rank, model, grads, clock, barrier, job):
@@ -120,28 +190,32 @@ def run(rank, model, grads, clock, barrier, job):
     torch.set_num_threads(1)
     if rank > 0:
         os.setsid()  # Linux shares a busy machine out by session: each process gets a share of its own
-    named = trained(model)
+    kind = job["kind"]
+    named = trained(model, kind)
     sizes = [p.numel() for _, p in named]
     views = [[part.view(p.shape) for part, (_, p) in zip(g.split(sizes), named)] for g in grads]
-    layer = lambda n: int(n.split(".")[3]) if ".layers." in n else 1
-    mine = [i for i, (n, _) in enumerate(named) if layer(n) % PROCESSES == rank]
-    rates = (job["muon_lr"], job["adam_lr"])
-    opts = optimisers([named[i] for i in mine], *rates)
+    mine = share(named, rank)
+    # with pictures the text model moves slowly: it knows its world already
+    slow = 0.3 if kind == "vision" else 1.0
+    opts = []
+    for part, factor in (("language_model", slow), ("vision", 1.0)):
+        some = [named[i] for i in mine if part in named[i][0]]
+        if some:
+            pairs = zip(optimisers(some), (job["muon_lr"] * factor, job["adam_lr"] * factor))
+            opts += [(o, lr) for o, lr in pairs if o]
     fast = architecture.FastText(model)
-    if job["compile"]:
-        fast.compile()
+    fast.compile()
     encoder = files.encoder()
-    batches = packed(encoder, world.training(1000 * job["number"] + 10 * job["step"] + rank))
+    seed = {"text": 0, "vision": 500_000}[kind] + 1000 * job["number"] + 10 * job["step"] + rank
+    work = tasks(kind, model, fast, encoder, seed)
     report = Report(model, fast, encoder, job) if rank == 0 else None
     model.train()
     for step in range(job["step"], job["steps"]):
-        ids, doc, pick, target = next(batches)
-        with torch.autocast("cpu", torch.bfloat16):
-            hidden, balance = fast(fast.embed(ids), fast.masks(doc, pick), pick)
-            learned = target >= 0
-            logits = fast.logits(hidden[learned])
-        loss = F.cross_entropy(logits, target[learned])
-        (loss + BALANCE * balance).backward()
+        losses = {}
+        for task in work:
+            loss, balance = task.loss()
+            (loss + BALANCE * balance).backward()
+            losses[task.name] = loss.item()
         for (_, p), v in zip(named, views[rank]):
             v.copy_(p.grad)
             p.grad = None
@@ -153,14 +227,14 @@ def run(rank, model, grads, clock, barrier, job):
             break
         for i in mine:
             named[i][1].grad = torch.stack([v[i] for v in views]).mean(0)
-        for o, lr in zip(opts, rates):
+        for o, lr in opts:
             for g in o.param_groups:
                 g["lr"] = lr * rate(progress)
             o.step()
             o.zero_grad()
         barrier.wait()
         if report:
-            report.after(step, loss.item(), balance.item())
+            report.after(step, losses, balance.item())
 
 
 class Report:
@@ -171,28 +245,33 @@ class Report:
         self.cases = files.test_cases(20)
         self.start = time.time() - job["spent"]
         self.saved = self.scored = time.time()
-        self.tokens, self.average = job["tokens"], None
-        self.bar = tqdm(initial=job["step"], total=job["steps"], mininterval=20, smoothing=0.02)
+        self.tokens, self.average = job["tokens"], {}
+        self.bar = tqdm(initial=job["step"], mininterval=20, smoothing=0.02)
 
     def progress(self, step):
         return max(step / self.job["steps"], (time.time() - self.start) / (60 * self.job["minutes"]))
 
-    def after(self, step, loss, balance):
+    def after(self, step, losses, balance):
         self.tokens += ROW * ROWS * PROCESSES
-        self.average = loss if self.average is None else 0.96 * self.average + 0.04 * loss
+        for k, v in losses.items():
+            self.average[k] = 0.96 * self.average.get(k, v) + 0.04 * v
         self.bar.update()
-        self.bar.set_postfix(loss=f"{self.average:.4f}", refresh=False)
+        self.bar.set_postfix({k: f"{v:.4f}" for k, v in self.average.items()}, refresh=False)
         if step % 20 == 0:
-            self.write(step, loss=round(self.average, 5), balance=round(balance, 3))
+            self.write(step, balance=round(balance, 3), **{k: round(v, 5) for k, v in self.average.items()})
         if time.time() - self.scored > SCORE_SECONDS:
             scores = exact(self.model, self.fast, self.encoder, self.cases)
             self.write(step, scores={k: round(v, 3) for k, v in scores.items()})
             self.bar.write(f"step {step}: " + "  ".join(f"{k} {v:.0%}" for k, v in scores.items()))
             self.scored = time.time()
         if time.time() - self.saved > SAVE_SECONDS:
-            torch.save(dict(model=self.model.state_dict(), step=step + 1, spent=time.time() - self.start, tokens=self.tokens), self.job["state"])
+            torch.save(
+                dict(model=self.model.state_dict(), step=step + 1, spent=time.time() - self.start, tokens=self.tokens),
+                self.job["state"],
+            )
             self.saved = time.time()
 
     def write(self, step, **values):
+        row = dict(step=step, tokens=self.tokens, minutes=round((time.time() - self.start) / 60, 2), **values)
         with open(self.job["log"], "a", encoding="utf-8") as f:
-            f.write(json.dumps(dict(step=step, tokens=self.tokens, minutes=round((time.time() - self.start) / 60, 2), **values)) + "\n")
+            f.write(json.dumps(row) + "\n")

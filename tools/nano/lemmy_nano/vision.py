@@ -1,23 +1,31 @@
 """Pictures of one or two figures, and the training of the vision tower."""
 
-import json
 import math
-import time
 
 import torch
 import torch.nn.functional as F
 from PIL import Image, ImageDraw
-from tqdm import tqdm
 from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImageProcessorPil
 
-from . import files, pictures, render, train, world
+from . import files, pictures, render
 from . import model as architecture
-from .optim import optimisers
 from .sample import Chooser, held_out
 from .words import COLOURS, SHAPES
 
 BUDGETS = (70, 140, 560, 1120)
-SIZES = [(96, 96), (200, 200), (320, 240), (240, 320), (400, 200), (200, 400), (300, 100), (128, 256), (640, 480), (150, 100)]
+PICTURES = 8  # of one process in one step, at the smallest budget
+SIZES = [
+    (96, 96),
+    (200, 200),
+    (320, 240),
+    (240, 320),
+    (400, 200),
+    (200, 400),
+    (300, 100),
+    (128, 256),
+    (640, 480),
+    (150, 100),
+]
 
 
 def draw_figure(d, shape, x, y, r, colour):
@@ -48,7 +56,14 @@ def picture(rng):
         r = rng.uniform(0.26, 0.42) * min(cell, h)
         x = rng.uniform(i * cell + r * 1.05, (i + 1) * cell - r * 1.05)
         y = rng.uniform(r * 1.05, h - r * 1.05)
-        draw_figure(d, shape, x * scale, y * scale, r * scale, tuple(max(0, min(255, c + rng.randint(-12, 12))) for c in pictures.PALETTE[colour]))
+        draw_figure(
+            d,
+            shape,
+            x * scale,
+            y * scale,
+            r * scale,
+            tuple(max(0, min(255, c + rng.randint(-12, 12))) for c in pictures.PALETTE[colour]),
+        )
     return image.resize((w, h), Image.BOX), figures, ("picture", w, h, *figures)
 
 
@@ -97,9 +112,9 @@ def batch(rng, processor, budget, size):
     target = torch.full((size, picks), -100)
     length = torch.tensor([len(p) + len(a) for _, _, p, a in items])
     for i, (_, _, p, a) in enumerate(items):
-        ids[i, :len(p) + len(a)] = torch.tensor(p + a)
-        pick[i, :len(a)] = torch.arange(len(p) - 1, len(p) + len(a) - 1)
-        target[i, :len(a)] = torch.tensor(a)
+        ids[i, : len(p) + len(a)] = torch.tensor(p + a)
+        pick[i, : len(a)] = torch.arange(len(p) - 1, len(p) + len(a) - 1)
+        target[i, : len(a)] = torch.tensor(a)
     return torch.cat([x[0] for x in items]), torch.cat([x[1] for x in items]), ids, length, pick, target
 
 
@@ -137,15 +152,22 @@ def exact(model, processor, rng, budget, count):
         p = processor.ids(question, soft)
         a = processor.encoder.tok.encode(answer + "<turn|>").ids
         ids = torch.tensor([p + a])
-        logits = model(input_ids=ids, pixel_values=pixels, image_position_ids=positions, mm_token_type_ids=(ids == processor.soft).long(),
-                       attention_mask=torch.ones_like(ids), use_cache=False).logits[0]
-        right += logits[len(p) - 1:-1].argmax(-1).tolist() == a
+        logits = model(
+            input_ids=ids,
+            pixel_values=pixels,
+            image_position_ids=positions,
+            mm_token_type_ids=(ids == processor.soft).long(),
+            attention_mask=torch.ones_like(ids),
+            use_cache=False,
+        ).logits[0]
+        right += logits[len(p) - 1 : -1].argmax(-1).tolist() == a
     return right / count
 
 
 @torch.no_grad()
 def check(model, fast, processor, tolerance=5e-3):
-    """The fast forward with pictures equals transformers' in f32, for a picture wider than the window and a small one."""
+    """The fast forward with pictures equals transformers' in f32, for a picture wider than the window and a small
+    one."""
     rng = Chooser(3)
     pixels, positions, ids, length, pick, target = batch(rng, processor, 70, 2)
     saved = torch.Tensor.bfloat16
@@ -157,77 +179,40 @@ def check(model, fast, processor, tolerance=5e-3):
         torch.Tensor.bfloat16 = saved
     worst = 0.0
     for i in range(len(ids)):
-        row = ids[i:i + 1, :length[i]]
-        want = model(input_ids=row, pixel_values=pixels[i:i + 1], image_position_ids=positions[i:i + 1], mm_token_type_ids=(row == processor.soft).long(),
-                     attention_mask=torch.ones_like(row), use_cache=False).logits[0]
+        row = ids[i : i + 1, : length[i]]
+        want = model(
+            input_ids=row,
+            pixel_values=pixels[i : i + 1],
+            image_position_ids=positions[i : i + 1],
+            mm_token_type_ids=(row == processor.soft).long(),
+            attention_mask=torch.ones_like(row),
+            use_cache=False,
+        ).logits[0]
         n = int((target[i] >= 0).sum())
         worst = max(worst, (want[pick[i, :n]] - got[i, :n]).abs().max().item())
     assert worst < tolerance, f"the fast forward with pictures differs from transformers by {worst}"
     return worst
 
 
-def picture_loss(model, fast, processor, rng, size):
-    """Loss of one step of pictures; small budgets mostly, the large ones now and then."""
-    budget = rng.choices(BUDGETS, (70, 28, 1.4, 0.6))[0]
-    pixels, positions, ids, length, pick, target = batch(rng, processor, budget, max(1, size * 70 // budget))
-    with torch.autocast("cpu", torch.bfloat16):
-        x, block = embed(model, fast, pixels, positions, ids, processor.soft)
-        hidden, balance = fast.forward_pictures(x.float(), length, block, pick)
-        learned = target >= 0
-        logits = fast.logits(hidden[learned])
-    return F.cross_entropy(logits, target[learned]) + train.BALANCE * balance
+class PictureTask:
+    """Steps of pictures: small budgets mostly, the large ones now and then."""
 
+    name = "pictures"
 
-def piece(number, steps, minutes, work, muon_lr, adam_lr):
-    """One piece of vision training: a step of pictures, then a step of text, so that the text stays as good as it was."""
-    torch.set_num_threads(2)
-    model, encoder = files.load(), files.encoder()
-    processor, rng = Processor(encoder), Chooser(77_000 + number)
-    train.learnable_scalars(model)
-    fast = architecture.FastText(model)
-    if number == 1:
-        start_tower(model)
-        standardise(model, processor, rng)
-    print("fast forward differs by", architecture.check_fast_text(model, fast), "with pictures by", check(model, fast, processor), flush=True)
-    tower = [(n, p) for n, p in model.named_parameters() if "vision" in n]
-    text = train.trained(model)
-    opts = optimisers(tower, muon_lr, adam_lr) + optimisers(text, muon_lr * 0.3, adam_lr * 0.3)
-    rates = (muon_lr, adam_lr, muon_lr * 0.3, adam_lr * 0.3)
-    batches = train.packed(encoder, world.training(900_000 + number))
-    log = files.NANO / "log" / f"vision-{number}.jsonl"
-    log.parent.mkdir(exist_ok=True)
-    start, pictures_loss, text_loss = time.time(), None, None
-    bar = tqdm(total=steps, mininterval=20, smoothing=0.02)
-    for step in range(steps):
-        progress = max(step / steps, (time.time() - start) / (60 * minutes))
-        if progress >= 1:
-            break
-        for o, lr in zip(opts, rates):
-            for g in o.param_groups:
-                g["lr"] = lr * train.rate(progress)
-        loss = picture_loss(model, fast, processor, rng, 16)
-        loss.backward()
-        pictures_loss = loss.item() if pictures_loss is None else 0.96 * pictures_loss + 0.04 * loss.item()
-        ids, doc, pick, target = next(batches)
+    def __init__(self, model, fast, encoder, seed):
+        self.model, self.fast, self.rng, self.processor = model, fast, Chooser(seed), Processor(encoder)
+        model.model.vision_tower.config._attn_implementation = "sdpa"
+
+    def loss(self):
+        budget = self.rng.choices(BUDGETS, (70, 28, 1.4, 0.6))[0]
+        size = max(1, PICTURES * 70 // budget)
+        pixels, positions, ids, length, pick, target = batch(self.rng, self.processor, budget, size)
         with torch.autocast("cpu", torch.bfloat16):
-            hidden, balance = fast(fast.embed(ids), fast.masks(doc, pick), pick)
+            x, block = embed(self.model, self.fast, pixels, positions, ids, self.processor.soft)
+            hidden, balance = self.fast.forward_pictures(x.float(), length, block, pick)
             learned = target >= 0
-            logits = fast.logits(hidden[learned])
-        loss = F.cross_entropy(logits, target[learned])
-        (loss + train.BALANCE * balance).backward()
-        text_loss = loss.item() if text_loss is None else 0.96 * text_loss + 0.04 * loss.item()
-        for o in opts:
-            o.step()
-            o.zero_grad()
-        bar.update()
-        bar.set_postfix(pictures=f"{pictures_loss:.4f}", text=f"{text_loss:.4f}", refresh=False)
-        if step % 20 == 0:
-            row = dict(step=step, tokens=(step + 1) * ids.numel(), minutes=round((time.time() - start) / 60, 2), loss=round(pictures_loss, 5), text=round(text_loss, 5))
-            with open(log, "a", encoding="utf-8") as f:
-                f.write(json.dumps(row) + "\n")
-        if step % 500 == 499:
-            files.save(model, metadata={"piece": f"vision {number}, unfinished"})
-    files.save(model, metadata={"piece": f"vision {number}"})
+            logits = self.fast.logits(hidden[learned])
+        return F.cross_entropy(logits, target[learned]), balance
 
 
 def start_tower(model):
@@ -236,3 +221,4 @@ def start_tower(model):
     architecture.initialise(fresh, seed=2)
     keep = {n: p for n, p in fresh.state_dict().items() if "vision" in n}
     model.load_state_dict(keep, strict=False)
+    standardise(model, Processor(files.encoder()), Chooser(77))

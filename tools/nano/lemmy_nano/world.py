@@ -3,18 +3,44 @@
 from . import knowledge, memory, structured, talk, tools
 from .sample import Chooser, Sample, assistant, loosen, system, user
 
-CAPITALS = ["Answer in capital letters.", "Write everything in capitals.", "Use only capital letters.", "Always answer in capital letters.",
-            "Please shout: capital letters only.", "Your answers are written in capitals."]
-IN_GERMAN = ["Answer in German.", "Always answer in German.", "Speak German.", "Reply in German only.", "Your answers are in German.",
-             "Please answer in German."]
-ONE_WORD = ["Answer in one word.", "Answer with one word only.", "Use one word.", "Reply with a single word.", "Your answers are one word long.",
-            "Only one word, please."]
-PLAIN = ["You are Lemmy Nano.", "You are a helpful assistant.", "Be helpful.", "You are a helpful assistant. Be brief.", "Answer the questions of the user."]
+CAPITALS = [
+    "Answer in capital letters.",
+    "Write everything in capitals.",
+    "Use only capital letters.",
+    "Always answer in capital letters.",
+    "Please shout: capital letters only.",
+    "Your answers are written in capitals.",
+]
+IN_GERMAN = [
+    "Answer in German.",
+    "Always answer in German.",
+    "Speak German.",
+    "Reply in German only.",
+    "Your answers are in German.",
+    "Please answer in German.",
+]
+ONE_WORD = [
+    "Answer in one word.",
+    "Answer with one word only.",
+    "Use one word.",
+    "Reply with a single word.",
+    "Your answers are one word long.",
+    "Only one word, please.",
+]
+PLAIN = [
+    "You are Lemmy Nano.",
+    "You are a helpful assistant.",
+    "Be helpful.",
+    "You are a helpful assistant. Be brief.",
+    "Answer the questions of the user.",
+]
 
 
 def simple(rng):
     """One question of the simple groups."""
-    make = rng.choices((talk.talk, knowledge.fact, knowledge.add, knowledge.compare, knowledge.words, talk.unknown), (3, 4, 4, 2, 4, 2))[0]
+    make = rng.choices(
+        (talk.talk, knowledge.fact, knowledge.add, knowledge.compare, knowledge.words, talk.unknown), (3, 4, 4, 2, 4, 2)
+    )[0]
     return rng.draw(make)
 
 
@@ -27,6 +53,7 @@ def single(group, make):
         t = rng.draw(make)
         messages.append(user(loosen(rng, t.user)))
         return Sample(group, messages, assistant(t.answer)), t.thought
+
     return sample
 
 
@@ -55,7 +82,10 @@ def styled(rng, option=None):
     messages = [system(prompt)]
 
     def turn():
-        make = rng.choices((talk.talk, knowledge.fact, knowledge.compare, knowledge.words, talk.unknown), ((2, 4, 1, 2, 1), (3, 5, 1, 0, 1), (1, 5, 1, 0, 1))[style])[0]
+        make = rng.choices(
+            (talk.talk, knowledge.fact, knowledge.compare, knowledge.words, talk.unknown),
+            ((2, 4, 1, 2, 1), (3, 5, 1, 0, 1), (1, 5, 1, 0, 1))[style],
+        )[0]
         t = rng.draw(make)
         return t, (t.answer.upper(), t.german, t.one_word)[style]
 
@@ -109,8 +139,15 @@ def training(seed):
         yield make(rng, rng.choices(names, weights)[0])
 
 
-TEST_GROUPS = {**{g: (g, False) for g in (*GROUPS, "memory far", *STYLES) if g != "system"}, "thinking: add": ("add", True), "thinking: compare": ("compare", True), "thinking: words": ("words", True),
-               "thinking: facts": ("facts", True), "thinking: tool call": ("tool call", True), "thinking: tool answer": ("tool answer", True)}
+TEST_GROUPS = {
+    **{g: (g, False) for g in (*GROUPS, "memory far", *STYLES) if g != "system"},
+    "thinking: add": ("add", True),
+    "thinking: compare": ("compare", True),
+    "thinking: words": ("words", True),
+    "thinking: facts": ("facts", True),
+    "thinking: tool call": ("tool call", True),
+    "thinking: tool answer": ("tool answer", True),
+}
 
 
 def tests(seed, each):
