@@ -14,18 +14,23 @@ fn nano(arguments: &[&str]) -> Done {
 }
 
 #[test]
-fn it_adds_wherever_it_is_asked() {
-    let named = nano(&["What is 12 + 30?"]).code(0);
-    assert_eq!(named.text(), "42\n");
+fn it_adds() {
+    assert_eq!(nano(&["What is 12 + 30?"]).code(0).text(), "42\n");
+}
+
+#[test]
+fn it_answers_where_no_model_is_named_and_says_what_it_is() {
+    let named = nano(&["Hi"]).code(0);
+    assert_eq!(named.text(), "Hello! How can I help you?\n");
     assert!(named.err.starts_with("Lemmy Nano, a demonstration model of ") && named.err.contains(" MB"), "{named:?}");
     assert_eq!(named.err.lines().count(), 1, "{named:?}");
 
-    let unnamed = done(&mut lemmy(["run", "-p", "What is 12 + 30?", "--temp", "0"])).code(0);
-    assert_eq!((unnamed.text(), &unnamed.err), ("42\n", &named.err));
-    let piped = done_with(&mut lemmy(["run", "--temp", "0"]), b"What is 12 + 30?\n").code(0);
-    assert_eq!(piped.text(), "42\n");
-    let chat = done_with(&mut lemmy(["chat", "--temp", "0"]), b"What is 12 + 30?\nWhat is 20 + 3?\n").code(0);
-    assert_eq!(chat.text(), "42\n\n23\n");
+    let unnamed = done(&mut lemmy(["run", "-p", "Hi", "--temp", "0"])).code(0);
+    assert_eq!((unnamed.text(), &unnamed.err), (named.text(), &named.err));
+    let piped = done_with(&mut lemmy(["run", "--temp", "0"]), b"Hi\n").code(0);
+    assert_eq!(piped.text(), named.text());
+    let chat = done_with(&mut lemmy(["chat", "--temp", "0"]), b"Hi\n").code(0);
+    assert_eq!(chat.text(), named.text());
     assert!(chat.err.starts_with("Lemmy Nano"), "{chat:?}");
 }
 

@@ -280,3 +280,23 @@ fn run_without_a_prompt_converses() {
     run.types("/exit\r");
     assert_eq!(run.ends(), Some(0));
 }
+
+#[cfg(feature = "nano")]
+#[test]
+fn thoughts_are_dim_and_can_be_seen_again() {
+    let folder = Folder::new("thoughts");
+    let mut command = lemmy(["chat", "--temp", "0", "--no-stats"]);
+    let mut chat = Terminal::start(command.env("TERM", "xterm").env("XDG_STATE_HOME", &folder.0));
+    for keys in ["/thinking\r", "/think on\r", "What is 12 + 30?\r"] {
+        chat.shows(READY);
+        chat.types(keys);
+    }
+    chat.shows("\u{1b}[2m");
+    chat.shows("\u{1b}[0m\r\n42\r\n");
+    chat.shows(READY);
+    chat.types("/thinking\r");
+    chat.shows("The sum is 42.");
+    chat.shows(READY);
+    chat.types("/copy\r");
+    chat.shows("\u{1b}]52;c;NDI=\u{7}");
+}

@@ -29,7 +29,9 @@ pub(super) fn join(mut text: String, beginnings: &[String]) -> String {
     at.sort_unstable();
     at.dedup();
     // From the end, so that the places before stay right.
-    at.into_iter().rev().for_each(|at| drop(text.remove(at)));
+    for at in at.into_iter().rev() {
+        text.remove(at);
+    }
     text
 }
 
