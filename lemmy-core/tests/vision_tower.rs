@@ -244,7 +244,7 @@ fn files_that_are_no_such_tower_are_refused_by_name() {
             assert!(error.to_string().contains(part), "`{error}` says nothing of {part}");
         }
     };
-    let key = |name: &str, value: Value| changed(bf16(), |k, v| if k == name { value.clone() } else { v }, |t| Some(t));
+    let key = |name: &str, value: Value| changed(bf16(), |k, v| if k == name { value.clone() } else { v }, Some);
     let unsupported = ErrorKind::Unsupported;
     refused(text(), unsupported, "gemma4");
     refused(key("clip.vision.projector_type", Value::String("gemma4uv".into())), unsupported, "gemma4uv");
