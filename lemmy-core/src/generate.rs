@@ -1,6 +1,6 @@
 //! A reply in the making: from one row of logits to the next token, and from tokens to events.
 //!
-//! [`Reply`] knows nothing of the forward pass. It says which tokens it wants evaluated and takes their logits; a session
+//! `Reply` knows nothing of the forward pass. It says which tokens it wants evaluated and takes their logits; a session
 //! or a scheduler does the evaluating. `options` is what a caller may ask for, `event` what comes out. `guide` decides
 //! which tokens may come, `transcript` makes events of them, `stop` finds stop strings, `lookup` guesses ahead.
 

@@ -102,8 +102,7 @@ fn a_hook_sees_the_same_steps_with_and_without_guesses() {
         let notes = Arc::default();
         let options = GenerateOptions::new().seed(3).max_tokens(60).speculate(most).hook(Notes(Arc::clone(&notes)));
         say(&model, &letters, 256, options);
-        let seen = notes.lock().unwrap().clone();
-        seen
+        notes.lock().unwrap().clone()
     });
     assert_eq!(seen[0].len(), 60);
     assert_eq!(seen[0], seen[1]);
