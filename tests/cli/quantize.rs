@@ -141,8 +141,8 @@ fn interrupted_work_leaves_no_file() {
             match ended.code {
                 Some(0) => std::fs::remove_file(&out).unwrap(),
                 other => {
-                    // On a busy machine the program has not begun after the shortest delay.
-                    let ended_before_main = other.is_none() && delay == 5;
+                    // On a busy machine the program may not have begun so early.
+                    let ended_before_main = other.is_none() && delay < 150;
                     assert!(ended_before_main || other.unwrap_or(-1) == code, "{name} after {delay} ms: {ended:?}");
                     let left = if name == "KILL" { folder.names() } else { Vec::new() };
                     assert!(left.iter().all(|file| file == "out.gguf.part"), "{name}: {left:?}");
