@@ -21,13 +21,10 @@ pub(crate) enum Place {
 }
 
 impl Place {
-    /// What `name` means: the embedded model, or as [`locate`].
+    /// What `name` means: the embedded model, unless there is a file of its name; or as [`locate`].
     pub(crate) fn find(name: &str) -> Result<Self> {
-        if name == nano::NAME && std::fs::metadata(name).is_err() {
-            Ok(Self::Nano)
-        } else {
-            locate(name).map(Self::File)
-        }
+        let is_file = || std::fs::metadata(name).is_ok_and(|facts| facts.is_file());
+        if name == nano::NAME && !is_file() { Ok(Self::Nano) } else { locate(name).map(Self::File) }
     }
 
     /// Options for loading it.

@@ -38,9 +38,13 @@ fn it_answers_where_no_model_is_named_and_says_what_it_is() {
 fn a_file_of_its_name_goes_before_it() {
     let folder = Folder::new("nano");
     std::fs::copy(tiny(), folder.path("nano")).unwrap();
+    std::fs::create_dir_all(folder.path("below/nano")).unwrap();
     let own = done(lemmy(["inspect", "nano", "--json"]).current_dir(&folder.0)).code(0).json();
     let inside = done(&mut lemmy(["inspect", "nano", "--json"])).code(0).json();
     assert_ne!(own["file_bytes"], inside["file_bytes"]);
+    // A folder of its name may be any folder.
+    let below = done(lemmy(["inspect", "nano", "--json"]).current_dir(folder.path("below"))).code(0).json();
+    assert_eq!(below["file_bytes"], inside["file_bytes"]);
 }
 
 #[test]

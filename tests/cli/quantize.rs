@@ -141,7 +141,9 @@ fn interrupted_work_leaves_no_file() {
             match ended.code {
                 Some(0) => std::fs::remove_file(&out).unwrap(),
                 other => {
-                    assert_eq!(other.unwrap_or(-1), code, "{ended:?}");
+                    // On a busy machine the program may not have begun so early.
+                    let ended_before_main = other.is_none() && delay < 150;
+                    assert!(ended_before_main || other.unwrap_or(-1) == code, "{name} after {delay} ms: {ended:?}");
                     let left = if name == "KILL" { folder.names() } else { Vec::new() };
                     assert!(left.iter().all(|file| file == "out.gguf.part"), "{name}: {left:?}");
                     assert!(!out.exists(), "{name} after {delay} ms");

@@ -84,6 +84,16 @@ impl Terminal {
         }
     }
 
+    /// Waits until so many bytes are shown behind what was waited for before, whatever they are.
+    #[track_caller]
+    fn shows_more(&mut self, bytes: usize) {
+        let began = Instant::now();
+        while self.shown().len() < self.looked + bytes {
+            assert!(began.elapsed() < PATIENCE, "no more than {:?}", self.shown());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
     /// Waits for the end; the exit code.
     #[track_caller]
     fn ends(&mut self) -> Option<i32> {
@@ -197,8 +207,9 @@ fn ctrl_c_stops_an_answer_and_the_conversation_goes_on() {
     let mut chat = chat(&ENDLESS, &folder);
     chat.shows(READY);
     chat.types("Hello\r");
-    chat.shows("\n");
-    std::thread::sleep(Duration::from_millis(300));
+    // Behind the note about the template comes the answer.
+    chat.shows("is used\r\n");
+    chat.shows_more(20);
     let began = Instant::now();
     chat.types(CTRL_C);
     chat.shows("(stopped)");
