@@ -10,7 +10,7 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # (kind, number, minutes): what `all` runs, in order
-PIECES = [("text", 1, 60), ("text", 2, 98), ("text", 3, 98), ("vision", 1, 60)]
+PIECES = [("text", 1, 60), ("text", 2, 50), ("text", 3, 98), ("text", 4, 60), ("vision", 1, 80)]
 RATES = {"text": (0.02, 0.003), "vision": (0.01, 0.002)}  # of Muon, of AdamW
 
 

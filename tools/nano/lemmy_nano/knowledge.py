@@ -189,12 +189,20 @@ IS_LARGER = ["Is {a} larger than {b}?", "Is {a} greater than {b}?", "Is {a} more
 IS_SMALLER = ["Is {a} smaller than {b}?", "Is {a} less than {b}?"]
 
 
+def compare_thought(a, b):
+    """Digit by digit: the tens, and the ones if the tens are equal."""
+    steps = f"Tens: {a // 10} and {b // 10}."
+    if a // 10 == b // 10:
+        steps += f" Ones: {a % 10} and {b % 10}."
+    return steps + f" {max(a, b)} is more than {min(a, b)}."
+
+
 def compare(rng):
     a = rng.randint(0, 100)
     b = rng.randint(0, 100) if rng.random() < 0.6 else min(100, max(0, a + rng.randint(-12, 12)))
     if a == b:
         b = (a + 1) % 101
-    thought = f"{max(a, b)} is more than {min(a, b)}."
+    thought = compare_thought(a, b)
     key = ("compare", a, b)
     which = rng.randrange(4)
     if which < 2:

@@ -84,7 +84,7 @@ def styled(rng, option=None):
     def turn():
         make = rng.choices(
             (talk.talk, knowledge.fact, knowledge.compare, knowledge.words, talk.unknown),
-            ((2, 4, 1, 2, 1), (3, 5, 1, 0, 1), (1, 5, 1, 0, 1))[style],
+            ((2, 4, 1, 5, 1), (3, 5, 1, 0, 1), (1, 5, 1, 0, 1))[style],
         )[0]
         t = rng.draw(make)
         return t, (t.answer.upper(), t.german, t.one_word)[style]
@@ -102,15 +102,15 @@ GROUPS = {
     "talk": (single("talk", talk.talk), 3, 0.15),
     "unknown": (single("unknown", talk.unknown), 1.5, 0.1),
     "facts": (single("facts", knowledge.fact), 3, 0.2),
-    "add": (single("add", knowledge.add), 20, 0.3),
-    "compare": (single("compare", knowledge.compare), 12, 0.2),
+    "add": (single("add", knowledge.add), 24, 0.3),
+    "compare": (single("compare", knowledge.compare), 12, 0.35),
     "words": (single("words", knowledge.words), 20, 0.15),
     "conversation": (conversation, 6, 0.1),
-    "system": (styled, 12, 0.1),
+    "system": (styled, 24, 0.1),
     "memory": (memory.memory, 10, 0.1),
     "tool call": (tools.tool_call, 8, 0.2),
     "parallel calls": (tools.parallel, 4, 0.2),
-    "tool answer": (tools.answer, 5, 0.2),
+    "tool answer": (tools.answer, 7, 0.35),
     "no call": (tools.no_call, 5, 0.15),
     "json": (structured.structured, 12, 0.05),
 }
