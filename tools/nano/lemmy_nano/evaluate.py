@@ -11,6 +11,7 @@ from collections import defaultdict
 import torch
 from tqdm import tqdm
 
+from . import model as architecture
 from . import render
 
 
@@ -50,7 +51,7 @@ def exact(model, fast, encoder, cases):
                 pick[r, asked : asked + n] = torch.arange(first - 1, len(tokens) - 1) + used
                 placed.append((case, r, asked, tokens[first:]))
                 used, asked = used + len(tokens), asked + n
-        with torch.autocast("cpu", torch.bfloat16):
+        with architecture.Precision.autocast():
             hidden, _ = fast(fast.embed(ids), fast.masks(doc, pick), pick)
             best = fast.logits(hidden).argmax(-1)
         for case, r, first, expected in placed:

@@ -6,6 +6,7 @@ CPU cores train several times faster (local attention in chunks, experts as one 
 elementwise parts); `check_fast_text` proves the two equal before every piece of training.
 """
 
+import contextlib
 import json
 
 import torch
@@ -145,6 +146,26 @@ def initialise(model, seed):
         layer.router.scale.fill_(TEXT["hidden_size"] ** 0.5 * 0.5)
 
 
+class Precision:
+    """The type in which the fast forward multiplies: bf16 where the processor has instructions for it."""
+
+    fast = torch.bfloat16 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else torch.float32
+
+    @classmethod
+    def autocast(cls):
+        return torch.autocast("cpu", torch.bfloat16, enabled=cls.fast == torch.bfloat16)
+
+    @classmethod
+    @contextlib.contextmanager
+    def full(cls):
+        """The same code in f32, for comparisons."""
+        saved, cls.fast = cls.fast, torch.float32
+        try:
+            yield
+        finally:
+            cls.fast = saved
+
+
 def rms(x, eps=1e-6):
     x = x.float()
     return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + eps)
@@ -193,13 +214,13 @@ class FastText(nn.Module):
         causal, near = s <= q, q - s < WINDOW
         local = (doc.view(b, n, WINDOW)[..., None] == back(doc)[:, :, None, :]) & causal & near
         neg, zero = torch.tensor(-1e9), torch.tensor(0.0)
-        return torch.where(local, zero, neg), torch.where(full, zero, neg)[:, None].bfloat16()
+        return torch.where(local, zero, neg), torch.where(full, zero, neg)[:, None].to(Precision.fast)
 
     def keys_values(self, a, x, cos, sin):
         b, t, _ = x.shape
         k = a.k_proj(x).view(b, t, -1, a.head_dim)
         v = rms(k if a.v_proj is None else a.v_proj(x).view(k.shape))
-        return rope(rms(k) * a.k_norm.weight, cos, sin).bfloat16(), v.bfloat16()
+        return rope(rms(k) * a.k_norm.weight, cos, sin).to(Precision.fast), v.to(Precision.fast)
 
     def sliding_attention(self, a, x, cos, sin, mask):
         """Chunks of one window, each against itself and the chunk before it."""
@@ -207,7 +228,7 @@ class FastText(nn.Module):
         d, n = a.head_dim, t // WINDOW
         k, v = self.keys_values(a, x, cos, sin)
         kv = k.shape[2]
-        q = rope(rms(a.q_proj(x).view(b, t, -1, d)) * a.q_norm.weight, cos, sin).bfloat16()
+        q = rope(rms(a.q_proj(x).view(b, t, -1, d)) * a.q_norm.weight, cos, sin).to(Precision.fast)
         g = q.shape[2] // kv
         q = q.view(b, n, WINDOW, kv, g, d).permute(0, 1, 3, 4, 2, 5).reshape(b, n, kv, g * WINDOW, d)
         both = lambda z: torch.cat(
@@ -215,7 +236,7 @@ class FastText(nn.Module):
         ).permute(0, 1, 3, 2, 4)
         k, v = both(k), both(v)
         s = (q @ k.transpose(-1, -2)).float().view(b, n, kv, g, WINDOW, 2 * WINDOW) + mask[:, :, None, None]
-        p = s.softmax(-1).bfloat16().view(b, n, kv, g * WINDOW, 2 * WINDOW)
+        p = s.softmax(-1).to(Precision.fast).view(b, n, kv, g * WINDOW, 2 * WINDOW)
         return a.o_proj((p @ v).view(b, n, kv, g, WINDOW, d).permute(0, 1, 4, 2, 3, 5).reshape(b, t, -1))
 
     def dense_attention(self, a, x, cos, sin, mask, pick, picked):
@@ -225,7 +246,7 @@ class FastText(nn.Module):
         q = rms(a.q_proj(picked).view(b, pick.shape[1], -1, a.head_dim)) * a.q_norm.weight
         half = a.head_dim // 2
         turned = torch.cat((-q[..., half:], q[..., :half]), -1)
-        q = (q * cos[pick][:, :, None] + turned * sin[pick][:, :, None]).bfloat16().transpose(1, 2)
+        q = (q * cos[pick][:, :, None] + turned * sin[pick][:, :, None]).to(Precision.fast).transpose(1, 2)
         k, v = (z.transpose(1, 2).repeat_interleave(q.shape[1] // z.shape[2], 1) for z in (k, v))
         o = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, scale=1.0)
         return a.o_proj(o.transpose(1, 2).reshape(b, pick.shape[1], -1))
@@ -294,8 +315,8 @@ class FastText(nn.Module):
         same = (block[:, :, None] == block[:, None, :]) & (block[:, :, None] > 0)
         inside = (p < length[:, None])[:, None, :] | torch.eye(t, dtype=torch.bool)
         neg, zero = torch.tensor(-1e9), torch.tensor(0.0)
-        local = torch.where((behind | same) & near & inside, zero, neg)[:, None].bfloat16()
-        full = torch.where(behind & inside, zero, neg).gather(1, pick[..., None].expand(-1, -1, t))[:, None].bfloat16()
+        local = torch.where((behind | same) & near & inside, zero, neg)[:, None].to(Precision.fast)
+        full = torch.where(behind & inside, zero, neg).gather(1, pick[..., None].expand(-1, -1, t))[:, None].to(Precision.fast)
         every, balance = p.expand(b, t), 0.0
         for layer in self.layers[:-1]:
             z = rms(x) * layer.input_layernorm.weight
@@ -322,13 +343,9 @@ def check_fast_text(model, fast, tolerance=2e-3):
     want = torch.cat([model(input_ids=d[None]).logits[0] for d in docs])
     ids = torch.cat(docs)[None]
     doc = torch.cat([torch.full((len(d),), i + 1) for i, d in enumerate(docs)])[None]
-    saved = torch.Tensor.bfloat16
-    try:
-        torch.Tensor.bfloat16 = torch.Tensor.float  # the same code, in full precision
+    with Precision.full():
         pick = torch.arange(3, 256, 2)[None]
         hidden, _ = fast(fast.embed(ids), fast.masks(doc, pick), pick)
-    finally:
-        torch.Tensor.bfloat16 = saved
     worst = (fast.logits(hidden)[0] - want[pick[0]]).abs().max().item()
     assert worst < tolerance, f"the fast forward differs from transformers by {worst}"
     return worst

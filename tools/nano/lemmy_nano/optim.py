@@ -8,13 +8,15 @@ from collections import defaultdict
 
 import torch
 
+from .model import Precision
+
 
 def orthogonal(g):
     """About the nearest (semi-)orthogonal matrix of each g[i]; g [n, rows, columns]."""
     a, b, c = 3.4445, -4.7750, 2.0315
     tall = g.shape[-2] > g.shape[-1]
-    x = (g.mT if tall else g).bfloat16()
-    x = x / (x.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).bfloat16()
+    x = (g.mT if tall else g).to(Precision.fast)
+    x = x / (x.float().norm(dim=(-2, -1), keepdim=True) + 1e-7).to(Precision.fast)
     for _ in range(5):
         s = x @ x.mT
         x = a * x + (b * s + c * (s @ s)) @ x

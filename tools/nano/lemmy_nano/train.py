@@ -84,7 +84,7 @@ class TextTask:
     def loss(self):
         """(loss, balance loss) of the next batch."""
         ids, doc, pick, target = next(self.batches)
-        with torch.autocast("cpu", torch.bfloat16):
+        with architecture.Precision.autocast():
             hidden, balance = self.fast(self.fast.embed(ids), self.fast.masks(doc, pick), pick)
             learned = target >= 0
             logits = self.fast.logits(hidden[learned])

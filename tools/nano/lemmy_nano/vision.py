@@ -170,13 +170,9 @@ def check(model, fast, processor, tolerance=5e-3):
     one."""
     rng = Chooser(3)
     pixels, positions, ids, length, pick, target = batch(rng, processor, 70, 2)
-    saved = torch.Tensor.bfloat16
-    try:
-        torch.Tensor.bfloat16 = torch.Tensor.float
+    with architecture.Precision.full():
         x, block = embed(model, fast, pixels, positions, ids, processor.soft)
         got = fast.logits(fast.forward_pictures(x, length, block, pick)[0])
-    finally:
-        torch.Tensor.bfloat16 = saved
     worst = 0.0
     for i in range(len(ids)):
         row = ids[i : i + 1, : length[i]]
@@ -207,7 +203,7 @@ class PictureTask:
         budget = self.rng.choices(BUDGETS, (70, 28, 1.4, 0.6))[0]
         size = max(1, PICTURES * 70 // budget)
         pixels, positions, ids, length, pick, target = batch(self.rng, self.processor, budget, size)
-        with torch.autocast("cpu", torch.bfloat16):
+        with architecture.Precision.autocast():
             x, block = embed(self.model, self.fast, pixels, positions, ids, self.processor.soft)
             hidden, balance = self.fast.forward_pictures(x.float(), length, block, pick)
             learned = target >= 0
