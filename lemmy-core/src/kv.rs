@@ -186,14 +186,35 @@ impl Positions {
         Ok(())
     }
 
+    /// Whether writing a batch of `n` would make `to` the first place that can no longer be rewound to, or later ones too.
+    pub fn would_lose(&self, to: usize, n: usize) -> bool {
+        self.oldest_after(self.written.max(self.len + n)) > to
+    }
+
+    /// Tokens that can be taken back if all calls succeed; `usize::MAX` without sliding layers.
+    pub fn slack(&self) -> usize {
+        self.rings.iter().map(|ring| ring.rows.saturating_sub(ring.window)).min().unwrap_or(usize::MAX)
+    }
+
+    /// Goes back to `to`: the rings hold again what queries from `low` on look back on, and nothing older.
+    pub fn restore(&mut self, low: usize, to: usize) {
+        let written = |ring: &Ring| (low + 1).saturating_sub(ring.window) + ring.rows;
+        self.len = to;
+        self.written = self.rings.iter().map(written).max().unwrap_or(to).max(to);
+    }
+
     /// Whether [`rewind`](Self::rewind) to `to` would succeed.
     pub fn can_rewind(&self, to: usize) -> bool {
         to == 0 || (self.oldest_rewind()..=self.len).contains(&to)
     }
 
     /// Lowest position besides 0 that can be rewound to.
-    fn oldest_rewind(&self) -> usize {
-        let oldest = |ring: &Ring| match self.written.saturating_sub(ring.rows) {
+    pub fn oldest_rewind(&self) -> usize {
+        self.oldest_after(self.written)
+    }
+
+    fn oldest_after(&self, written: usize) -> usize {
+        let oldest = |ring: &Ring| match written.saturating_sub(ring.rows) {
             0 => 0,
             lost => lost + ring.window - 1,
         };

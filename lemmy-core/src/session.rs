@@ -1,17 +1,19 @@
 //! A conversation with a model: cached rows and the tokens they stand for.
 //!
 //! This file is the level of tokens and logits. Above it: `conversation` (messages, replies), `generation` (a reply as an
-//! iterator), `work` (one forward pass for one session or many), `save`.
+//! iterator), `work` (one forward pass for one session or many), `mark` (the way back to where a reply began), `save`.
 
 #![forbid(unsafe_code)]
 
 mod builder;
 mod conversation;
 mod generation;
+mod mark;
 mod save;
 mod work;
 
 use self::conversation::Running;
+use self::mark::Mark;
 use crate::TokenId;
 use crate::backend::{Input, KvStore, Scratch, SeqSlice, Tap};
 use crate::chat::{Chat, StartState};
@@ -47,6 +49,8 @@ pub struct Session {
     /// Working memory; a session that runs in a scheduler uses the scheduler's and has none.
     scratch: Option<Box<dyn Scratch>>,
     positions: Positions,
+    /// The way back to where the last reply began.
+    mark: Mark,
     tokens: Vec<TokenId>,
     logits: Vec<f32>,
     /// The conversation that `send` carries on.
@@ -86,6 +90,7 @@ impl Session {
     pub fn memory(&self) -> u64 {
         self.cache.bytes()
             + self.scratch.as_ref().map_or(0, |s| s.bytes())
+            + self.mark.bytes()
             + (self.logits.capacity() * size_of::<f32>()) as u64
     }
 
@@ -159,6 +164,7 @@ impl Session {
             block: self.block,
             cancel: self.cancel.clone(),
             positions: self.positions.clone(),
+            mark: self.mark.clone(),
             tokens: self.tokens.clone(),
             logits: Vec::new(),
             chat: self.chat.clone(),
@@ -168,16 +174,6 @@ impl Session {
             reply: None,
             warned: self.warned.clone(),
         })
-    }
-
-    /// Forgets everything from position `to` on.
-    fn cut(&mut self, to: usize) -> Result<()> {
-        self.positions.rewind(to)?;
-        if to < self.tokens.len() {
-            self.unread = None;
-        }
-        self.tokens.truncate(to);
-        Ok(())
     }
 
     fn forward_tokens(&mut self, ids: &[TokenId], mut tap: Option<&mut Tap<'_>>) -> Result<Logits<'_>> {
@@ -240,6 +236,7 @@ impl Session {
         self.stop();
         self.unread = None;
         self.start = StartState::Answer;
+        self.keep_mark(n);
         let vocab = self.model.plan().spec.vocab;
         set_len(&mut self.logits, wanted * vocab)?;
         let is_tapped = tap.is_some();

@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::mark::Mark;
 use super::{Session, check_memory, with_blocks};
 use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
@@ -96,6 +97,7 @@ impl SessionBuilder {
             cache: engine.new_kv(&blocks)?,
             scratch: Some(engine.new_scratch(kv.batch)?),
             positions: Positions::new(&blocks, &self.model.plan().spec.layers),
+            mark: Mark::default(),
             tokens: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,

@@ -313,7 +313,7 @@ impl Session {
         let Some(before_last) = ids.len().checked_sub(1) else { return Err(super::no_tokens()) };
         let most = if thinking.is_some() { before_last } else { ids.len() };
         let same = self.tokens.iter().zip(&ids).take_while(|(a, b)| a == b).count().min(most);
-        let reused = if self.positions.can_rewind(same) { same } else { 0 };
+        let reused = self.reachable(same);
         let requested = ids.len() - reused;
         if ids.len() > self.capacity() {
             return Err(Error::ContextFull { used: reused, requested, capacity: self.capacity() });
@@ -348,6 +348,7 @@ impl Session {
     /// Forgets what differs and queues what is to be read.
     fn enter(&mut self, ready: &Preparation) -> Result<SyncReport> {
         self.cut(ready.reused)?;
+        self.set_mark(ready.reused, ready.ids.len());
         self.pending = ready.ids.get(ready.reused..).unwrap_or_default().to_vec();
         Ok(SyncReport { reused: ready.reused, prefilled: self.pending.len() })
     }

@@ -44,6 +44,7 @@ pub(crate) fn forward(
     for (session, work) in &mut *parts {
         session.positions.check_room(work.len())?;
         set_len(&mut session.logits, work.rows * vocab)?;
+        session.keep_mark(work.len());
     }
     let mut slices: Vec<SeqSlice<'_>> = Vec::with_capacity(parts.len());
     for (session, work) in &mut *parts {
