@@ -2,6 +2,7 @@
 
 #![forbid(unsafe_code)]
 
+use super::unread::Unread;
 use super::{Session, check_memory, with_blocks};
 use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
@@ -97,11 +98,12 @@ impl SessionBuilder {
             scratch: Some(engine.new_scratch(kv.batch)?),
             positions: Positions::new(&blocks, &self.model.plan().spec.layers),
             tokens: Vec::new(),
+            pictures: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
             start: StartState::Answer,
             unread: None,
-            pending: Vec::new(),
+            pending: Unread::default(),
             reply: None,
             warned: Vec::new(),
             kv,
