@@ -19,6 +19,7 @@ mod progress;
 mod quantize;
 mod run;
 mod sampling;
+mod sight;
 mod signals;
 mod system;
 mod talk;

@@ -76,7 +76,7 @@ pub enum Part {
 }
 
 /// A picture in its file's own bytes (PNG, JPEG, WebP, GIF, BMP). Clones share the bytes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Image {
     bytes: Arc<[u8]>,
     budget: Option<u16>,

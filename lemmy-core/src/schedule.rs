@@ -52,11 +52,15 @@ use crate::threads::CancelToken;
 
 /// Runs the replies of many sessions side by side.
 ///
-/// Turns are fair, and nobody waits for ever: in each pass every reply under way gets at least one token. Replies that
+/// Turns are fair, and nobody waits for ever: in each tick every reply under way gets at least one token. Replies that
 /// are being said come first, with the tokens that they guess ahead; what is left of the batch is shared equally among
 /// the prompts that are being read. While anybody is speaking, prompts get at most
 /// [`prefill_share`](Self::prefill_share) tokens of a pass together (but one each), which bounds how long a speaker waits
 /// for the next token.
+///
+/// A picture is never cut, so it goes through by itself, whatever its size: one in a tick, after the others have had
+/// their tokens; of several each in its turn. All wait while it is looked at, unless that was done before
+/// ([`Vision::look`](crate::Vision::look)).
 pub struct Scheduler {
     model: Model,
     scratch: Box<dyn Scratch>,
@@ -68,6 +72,7 @@ pub struct Scheduler {
     /// Sessions whose reply is over.
     done: BTreeMap<JobId, Session>,
     next_id: u64,
+    ticks: u64,
     passes: u64,
     last_batch: usize,
 }
@@ -90,7 +95,7 @@ pub struct SchedulerStats {
     pub done: usize,
     /// Forward passes so far.
     pub passes: u64,
-    /// Tokens in the last one.
+    /// Tokens of the last tick, a picture's included.
     pub last_batch: usize,
     /// Tokens in the caches of all sessions that are here.
     pub cached: usize,
@@ -149,6 +154,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             done: BTreeMap::new(),
             next_id: 0,
+            ticks: 0,
             passes: 0,
             last_batch: 0,
         })
@@ -195,7 +201,8 @@ impl Scheduler {
         Ok(id)
     }
 
-    /// One forward pass for every reply under way; what came of it, job by job, each job's events in order.
+    /// One forward pass for every reply under way, and one for a picture; what came of it, job by job, each job's events in
+    /// order.
     ///
     /// The last event of a job is [`Event::Finished`], or an error: then its conversation is as it was before, and the
     /// others have not noticed. A job that is cancelled ends at the next tick. Empty when no reply is under way.
@@ -204,9 +211,14 @@ impl Scheduler {
         self.end_cancelled();
         self.tell(&mut events);
         self.admit();
+        let picture = self.next_picture();
         let parts = self.plan();
         self.last_batch = parts.iter().map(|part| part.work.len()).sum();
-        let mut errors = self.evaluate(&parts);
+        let mut failed = self.evaluate(&parts);
+        if let Some(job) = picture {
+            failed.extend(self.show(job).err().map(|error| (job, error)));
+        }
+        let mut errors = self.fail(failed);
         self.tell(&mut events);
         for (id, error) in errors.drain(..) {
             events.push((id, Err(error)));
@@ -281,15 +293,39 @@ impl Scheduler {
         }
     }
 
+    /// The running ones in the order of this tick. The first turn goes round, so that what cannot be divided falls to each
+    /// in its turn.
+    fn turns(&self) -> impl Iterator<Item = usize> + use<> {
+        let count = self.running.len();
+        let first = (self.ticks % count.max(1) as u64) as usize;
+        (0..count).map(move |i| (first + i) % count)
+    }
+
+    /// Who may show the model a picture.
+    fn next_picture(&self) -> Option<usize> {
+        self.turns().find(|&i| self.running.get(i).is_some_and(|job| job.session.is_at_picture()))
+    }
+
+    /// Shows the model the picture that comes next in a job's prompt.
+    fn show(&mut self, place: usize) -> Result<()> {
+        let Some(job) = self.running.get_mut(place) else { return Ok(()) };
+        job.session.look(&job.session.reply_cancel().cloned().unwrap_or_default())?;
+        let Some(work) = job.session.next_work(usize::MAX) else { return Ok(()) };
+        let part = Part { job: place, work };
+        self.last_batch += part.work.len();
+        self.pass(&[&part])?;
+        self.running.get_mut(place).map_or(Ok(()), |job| job.session.absorb(&part.work))
+    }
+
     /// Who gets which tokens of the next pass.
     fn plan(&mut self) -> Vec<Part> {
-        // The first turn goes round, so that what cannot be divided falls to each in its turn.
-        let count = self.running.len();
-        let first = (self.passes % count.max(1) as u64) as usize;
-        let turns = (0..count).map(|i| (first + i) % count);
+        let at_picture = |i: &usize| self.running.get(*i).is_some_and(|job| job.session.is_at_picture());
+        let turns: Vec<usize> = self.turns().filter(|i| !at_picture(i)).collect();
         let (reading, speaking): (Vec<usize>, Vec<usize>) =
-            turns.partition(|&i| self.running.get(i).is_some_and(|job| job.session.is_reading()));
+            turns.into_iter().partition(|&i| self.running.get(i).is_some_and(|job| job.session.is_reading()));
+        self.ticks += 1;
 
+        let count = reading.len() + speaking.len();
         let mut parts = Vec::with_capacity(count);
         // One token for each is set aside.
         let mut left = self.max_batch.saturating_sub(count);
@@ -312,8 +348,8 @@ impl Scheduler {
         parts
     }
 
-    /// Runs a pass; the jobs that failed, each by itself.
-    fn evaluate(&mut self, parts: &[Part]) -> Vec<(JobId, Error)> {
+    /// Runs a pass; the places of the jobs that failed, each by itself.
+    fn evaluate(&mut self, parts: &[Part]) -> Vec<(usize, Error)> {
         let all: Vec<&Part> = parts.iter().collect();
         let mut failed = Vec::new();
         match self.pass(&all) {
@@ -334,7 +370,7 @@ impl Scheduler {
                 failed.push((part.job, error));
             }
         }
-        self.fail(failed)
+        failed
     }
 
     /// One forward pass over these parts. A part alone can be stopped by its own cancel token; of several each looks at
@@ -351,6 +387,11 @@ impl Scheduler {
             }
         }
         self.passes += 1;
+        let needed = parts.iter().map(|part| part.work.len()).sum();
+        if needed > self.max_batch {
+            // A picture that is larger than a batch comes rarely: what it needs beyond the usual is given back.
+            return forward(&self.model, &mut slices, &mut *self.model.engine().new_scratch(needed)?, &cancel);
+        }
         forward(&self.model, &mut slices, &mut *self.scratch, &cancel)
     }
 

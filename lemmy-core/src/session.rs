@@ -2,6 +2,7 @@
 //!
 //! This file is the level of tokens and logits. Above it: `conversation` (messages, replies), `generation` (a reply as an
 //! iterator), `work` (one forward pass for one session or many), `mark` (the way back to where a reply began), `save`.
+//! Beside it: `pictures` (which one stands where) and `unread` (what of a prompt is still to be read).
 
 #![forbid(unsafe_code)]
 
@@ -9,11 +10,15 @@ mod builder;
 mod conversation;
 mod generation;
 mod mark;
+mod pictures;
 mod save;
+mod unread;
 mod work;
 
 use self::conversation::Running;
 use self::mark::Mark;
+use self::pictures::{Place, read_again};
+use self::unread::Unread;
 use crate::TokenId;
 use crate::backend::{Input, KvStore, Scratch, SeqSlice, Tap};
 use crate::chat::{Chat, StartState};
@@ -52,6 +57,8 @@ pub struct Session {
     /// The way back to where the last reply began.
     mark: Mark,
     tokens: Vec<TokenId>,
+    /// Which pictures the soft tokens among them are, in order. Those of [`forward_soft`](Self::forward_soft) are none.
+    pictures: Vec<Place>,
     logits: Vec<f32>,
     /// The conversation that `send` carries on.
     chat: Chat,
@@ -59,8 +66,8 @@ pub struct Session {
     start: StartState,
     /// The last token of a reply that is over: said, but not evaluated.
     unread: Option<TokenId>,
-    /// Tokens of the prompt that are still to be read.
-    pending: Vec<TokenId>,
+    /// What of the prompt is still to be read.
+    pending: Unread,
     /// The reply in the making.
     reply: Option<Running>,
     /// What was told about the last prompt, so that it is not told with each.
@@ -125,7 +132,8 @@ impl Session {
     /// Evaluates a block of soft tokens (rows of the hidden width, entered as they are); logits of each. They see each
     /// other in both directions on the layers that allow it, so a block is never cut: it must fit one batch, or have at
     /// most 1120 rows if the model was loaded with a vision tower. Each stands in [`tokens`](Self::tokens) as
-    /// [`SOFT`](Self::SOFT).
+    /// [`SOFT`](Self::SOFT). They are no picture that the session knows: one in a message or a [`Prompt`](crate::chat::Prompt)
+    /// is, and need not be read twice.
     pub fn forward_soft(&mut self, rows: &[f32]) -> Result<Logits<'_>> {
         let hidden = self.model.plan().spec.hidden;
         let n = rows.len() / hidden;
@@ -144,9 +152,14 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::RewindTooFar`] if the sliding layers no longer hold what a query there looks back on (see
-    /// [`rewind_window`](SessionBuilder::rewind_window)), [`Error::Argument`] if there are not so many tokens.
+    /// [`rewind_window`](SessionBuilder::rewind_window)), [`Error::Argument`] if there are not so many tokens, or in the
+    /// middle of a picture: its soft tokens have seen each other.
     pub fn rewind(&mut self, to: usize) -> Result<()> {
         self.stop();
+        if let Some(picture) = self.pictures.iter().find(|picture| picture.is_cut_at(to)) {
+            let reason = format!("{to} is inside a picture ({}..{})", picture.at, picture.end());
+            return Err(Error::Argument { name: "to", reason });
+        }
         self.cut(to)
     }
 
@@ -166,11 +179,12 @@ impl Session {
             positions: self.positions.clone(),
             mark: self.mark.clone(),
             tokens: self.tokens.clone(),
+            pictures: self.pictures.clone(),
             logits: Vec::new(),
             chat: self.chat.clone(),
             start: self.start,
             unread: self.unread,
-            pending: Vec::new(),
+            pending: Unread::default(),
             reply: None,
             warned: self.warned.clone(),
         })
@@ -195,22 +209,8 @@ impl Session {
 
     /// Refuses what cannot be done before anything is.
     fn begin_ids(&self, ids: &[TokenId]) -> Result<()> {
-        self.check_ids(ids)?;
+        check_ids(ids, self.model.plan().spec.vocab)?;
         self.check_room(ids.len())
-    }
-
-    fn check_ids(&self, ids: &[TokenId]) -> Result<()> {
-        let vocab = self.model.plan().spec.vocab;
-        match ids.iter().find(|&&id| id as usize >= vocab) {
-            Some(&Self::SOFT) => {
-                Err(Error::Argument { name: "ids", reason: "a soft token would have to be read again".into() })
-            }
-            Some(id) => {
-                let reason = format!("token {id} in a vocabulary of {vocab} tokens");
-                Err(Error::Argument { name: "ids", reason })
-            }
-            None => Ok(()),
-        }
     }
 
     fn check_room(&self, n: usize) -> Result<()> {
@@ -297,6 +297,18 @@ impl Logits<'_> {
     /// All rows in order.
     pub fn rows(&self) -> std::slice::ChunksExact<'_, f32> {
         self.rows.chunks_exact(self.vocab)
+    }
+}
+
+/// Refuses what is no token that can be read.
+fn check_ids(ids: &[TokenId], vocab: usize) -> Result<()> {
+    match ids.iter().find(|&&id| id as usize >= vocab) {
+        Some(&Session::SOFT) => Err(read_again()),
+        Some(id) => {
+            let reason = format!("token {id} in a vocabulary of {vocab} tokens");
+            Err(Error::Argument { name: "ids", reason })
+        }
+        None => Ok(()),
     }
 }
 

@@ -5,9 +5,11 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-/// Packages of a Linux build, this one included: with and without the feature `grammar`.
+/// Packages of a Linux build, this one included: without features, with each, with both.
 const CEILING: usize = 40;
 const GRAMMAR_CEILING: usize = 50;
+const VISION_CEILING: usize = 60;
+const BOTH_CEILING: usize = 70;
 
 fn tree(features: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
@@ -34,8 +36,13 @@ fn needs_more_than_rust(package: &str) -> bool {
 
 #[test]
 fn rust_compiler_alone() {
-    let grammar: &[&str] = &["--features", "grammar"];
-    for (features, ceiling) in [(&[][..], CEILING), (&["--no-default-features"], CEILING), (grammar, GRAMMAR_CEILING)] {
+    for (features, ceiling) in [
+        (&[][..], CEILING),
+        (&["--no-default-features"], CEILING),
+        (&["--features", "grammar"], GRAMMAR_CEILING),
+        (&["--features", "vision"], VISION_CEILING),
+        (&["--features", "grammar,vision"], BOTH_CEILING),
+    ] {
         let packages = tree(features);
         let bad: Vec<&String> = packages.iter().filter(|package| needs_more_than_rust(package)).collect();
         assert!(bad.is_empty(), "lemmy-core {features:?} must not depend on {bad:?}; see docs/dependencies.md");

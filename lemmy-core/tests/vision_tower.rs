@@ -11,11 +11,11 @@ use std::sync::OnceLock;
 
 use lemmy_core::backend::cpu::CpuBackend;
 use lemmy_core::backend::cpu::kernels::{KernelSet, matmul, vector};
-use lemmy_core::gguf::{Array, FileBytes, Value};
+use lemmy_core::gguf::{FileBytes, Value};
 use lemmy_core::quant::DType;
 use lemmy_core::vision::{Patches, Rgb};
 use lemmy_core::{CancelToken, Error, ErrorKind, KvType, Model, Session, ThreadPool};
-use mmproj::{Golden, as_type, changed, fixture, largest_difference, unpacked};
+use mmproj::{Golden, as_type, changed, fixture, largest_difference, text, unpacked};
 
 /// Largest difference of a tap; values of `pooled` are sqrt(width) times larger.
 const TAPS: f32 = 2e-5;
@@ -30,14 +30,6 @@ fn load(mmproj: Vec<u8>) -> Model {
 fn try_load(mmproj: Vec<u8>) -> Result<Model, Error> {
     let pool = ThreadPool::new(2).unwrap();
     Model::builder_from_bytes(FileBytes::Owned(text())).mmproj_bytes(FileBytes::Owned(mmproj)).threads(pool).load()
-}
-
-/// The language model. Its one merge makes a token that it lacks, so it goes.
-fn text() -> Vec<u8> {
-    static TEXT: OnceLock<Vec<u8>> = OnceLock::new();
-    let none = Value::Array(Array::from_strings::<&str>([]));
-    let key = |name: &str, value| if name == "tokenizer.ggml.merges" { none.clone() } else { value };
-    TEXT.get_or_init(|| changed(unpacked("tiny-mm-text.gguf.xz"), key, Some)).clone()
 }
 
 fn bf16() -> Vec<u8> {
@@ -99,6 +91,18 @@ fn a_picture_file_equals_transformers() {
     assert_eq!(soft.len(), 66);
     let off = largest_difference(soft.rows(), &Golden::open().floats("C.soft"));
     assert!(off <= TAPS, "off by {off:.1e}");
+}
+
+#[cfg(not(feature = "vision"))]
+#[test]
+fn a_build_without_decoders_refuses_files_and_says_what_is_missing() {
+    use lemmy_core::GenerateOptions;
+    use lemmy_core::chat::{Image, Part};
+    let bytes = std::fs::read(fixture("images/square_256.png")).unwrap();
+    let mut session = load(bf16()).session().context(600).build().unwrap();
+    let error = session.begin(vec![Part::Image(Image::from_bytes(bytes))], GenerateOptions::new()).unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Unsupported);
+    assert!(error.to_string().contains("feature `vision`"), "{error}");
 }
 
 /// Logits of a prompt of the golden, pictures from the tower where their soft tokens stand (id 7).

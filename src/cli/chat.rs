@@ -32,6 +32,7 @@ Examples:
   lemmy chat model.gguf
   lemmy chat model.gguf --system \"Answer in German.\" --think=on
   lemmy chat model.gguf --load-session ada.session --save-session ada.session
+  lemmy chat model.gguf --mmproj mmproj.gguf        /image cat.jpg shows it a picture
   lemmy chat                                        no model named: Lemmy Nano, which is built in")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -116,7 +117,10 @@ impl Conversation<'_> {
             interrupted = None;
             let done = match read(&line) {
                 Said::Nothing => Ok(()),
-                Said::Message(text) => self.say(Message::user(text)),
+                Said::Message(text) => {
+                    let message = self.talk.message(text);
+                    self.say(message)
+                }
                 Said::Command(command, _) if command.leaves() => return Ok(()),
                 Said::Command(command, rest) => self.perform(command, rest),
                 Said::Unknown(word) => Err(Failure::usage(format!(

@@ -1,13 +1,14 @@
 //! `lemmy estimate`: how much memory a model will take.
 
 use lemmy_core::plan::Spec;
-use lemmy_core::{MemoryEstimate, ThreadPool};
+use lemmy_core::{MemoryEstimate, ModelBuilder, ThreadPool};
 use serde_json::{Value, json};
 
 use super::Context;
 use super::failure::Result;
 use super::load::ModelName;
 use super::locate::Place;
+use super::sight::TowerArgs;
 use super::system::available_memory;
 use super::units::bytes;
 
@@ -16,6 +17,7 @@ use super::units::bytes;
 #[command(after_help = "\
 Examples:
   lemmy estimate model.gguf
+  lemmy estimate model.gguf --mmproj mmproj.gguf
   lemmy estimate model.gguf -c 131072 --json")]
 pub(crate) struct Args {
     #[command(flatten)]
@@ -24,6 +26,8 @@ pub(crate) struct Args {
     #[arg(short, long, value_name = "N", default_value_t = 4096, env = "LEMMY_CTX_SIZE", hide_env = true,
           value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
     ctx_size: u32,
+    #[command(flatten)]
+    tower: TowerArgs,
     /// One JSON object
     #[arg(long)]
     json: bool,
@@ -31,12 +35,15 @@ pub(crate) struct Args {
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let place = args.model.locate()?;
-    let estimate =
-        place.builder()?.threads(ThreadPool::new(1)?).estimate(usize::try_from(args.ctx_size).unwrap_or(usize::MAX))?;
+    let mut builder = place.builder()?.threads(ThreadPool::new(1)?);
+    if let Some(tower) = args.tower.file()? {
+        builder = builder.mmproj(tower);
+    }
+    let estimate = builder.estimate(usize::try_from(args.ctx_size).unwrap_or(usize::MAX))?;
     let free = available_memory();
     let fits = free.map(|free| estimate.total() <= free);
     let largest = match free {
-        Some(free) => Some(largest_context(&place, free)?),
+        Some(free) => Some(largest_context(&place, &builder, free)?),
         None => None,
     };
     if args.json {
@@ -68,6 +75,7 @@ pub(crate) fn json(context: u32, estimate: &MemoryEstimate) -> Value {
         "engine_bytes": estimate.engine,
         "kv_bytes": estimate.kv_per_session,
         "scratch_bytes": estimate.scratch,
+        "picture_bytes": estimate.picture,
         "total_bytes": estimate.total(),
     })
 }
@@ -79,14 +87,14 @@ pub(crate) fn table(estimate: &MemoryEstimate) -> String {
         + &line("engine", estimate.engine)
         + &line("cache", estimate.kv_per_session)
         + &line("scratch", estimate.scratch)
+        + &Some(estimate.picture).filter(|&n| n > 0).map_or(String::new(), |n| line("picture", n))
         + &line("total", estimate.total())
 }
 
 /// The largest context, in steps of 1024 tokens, that fits; 0 if none does.
-fn largest_context(place: &Place, free: u64) -> Result<usize> {
+fn largest_context(place: &Place, builder: &ModelBuilder, free: u64) -> Result<usize> {
     const STEP: usize = 1024;
     let own = Spec::from_gguf(&place.open_header()?)?.context;
-    let builder = place.builder()?.threads(ThreadPool::new(1)?);
     let fits = |size: usize| -> Result<bool> { Ok(builder.estimate(size)?.total() <= free) };
     if fits(own)? {
         return Ok(own);

@@ -101,6 +101,10 @@ impl Failure {
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self { hint: Some(hint.into()), ..self }
     }
+    /// Adds what it is about, such as a file.
+    pub(crate) fn about(self, what: impl Display) -> Self {
+        Self { message: format!("{what}: {}", self.message), ..self }
+    }
     /// Says that the command's own JSON document holds [`json`](Self::json) already.
     pub(crate) fn told(self) -> Self {
         Self { told: true, ..self }
@@ -155,6 +159,7 @@ impl From<Error> for Failure {
             ErrorKind::RewindTooFar => Self::failed("rewind_too_far", e),
             ErrorKind::Session => Self::bad_file("session", e),
             ErrorKind::Template => Self::failed("template", e),
+            ErrorKind::Image => Self::bad_file("picture", e),
             // Only a signal triggers the token of the command line.
             ErrorKind::Cancelled => Self::signal(false),
             ErrorKind::Argument => Self { kind: "argument", ..Self::usage(e) },

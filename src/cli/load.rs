@@ -1,6 +1,7 @@
 //! Flags for naming and loading a model, the same in every subcommand that runs one.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
@@ -100,8 +101,13 @@ pub(crate) struct Loaded {
 }
 
 impl LoadArgs {
-    /// Loads; from now on a signal triggers the cancel token.
+    /// Loads a model that need not see; from now on a signal triggers the cancel token.
     pub(crate) fn load(&self, place: &Place, signals: &Signals) -> Result<Loaded> {
+        self.load_with(place, None, signals)
+    }
+
+    /// The same, with a vision tower.
+    pub(crate) fn load_with(&self, place: &Place, tower: Option<&Path>, signals: &Signals) -> Result<Loaded> {
         let began = Instant::now();
         if *place == Place::Nano {
             nano::introduce()?;
@@ -110,7 +116,10 @@ impl LoadArgs {
         let pool = self.pool()?;
         let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
         let mut progress = Progress::bar_only("loading", Unit::Bytes);
-        let builder = place.builder()?;
+        let mut builder = place.builder()?;
+        if let Some(tower) = tower {
+            builder = builder.mmproj(tower);
+        }
         let model = builder
             .threads(pool.clone())
             .load_mode(mode)

@@ -22,6 +22,7 @@ Examples:
   lemmy run model.gguf \"Why is the sky blue?\"
   lemmy run model.gguf \"Sum up:\" < notes.txt        the text of stdin follows, after a blank line
   lemmy run model.gguf                              converse, as lemmy chat does
+  lemmy run model.gguf --mmproj mmproj.gguf --image cat.jpg \"What is this?\"
   lemmy run model.gguf --raw \"Once upon a time\"     continue a text
   lemmy run model.gguf --think=500 --json -f q.txt  answer, thoughts and timings as one object
   lemmy run -p \"What is 12 + 30?\"                   no model named: Lemmy Nano, which is built in")]
@@ -57,7 +58,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let texts = args.talk.read()?;
     let (place, words) = args.model.split_or_nano(&args.words)?;
     let place = place.unwrap_or(Place::Nano);
-    let prompt = args.prompt.read(&words, &context.signals)?;
+    let prompt = args.prompt.read(&words, args.talk.has_pictures(), &context.signals)?;
     let form = args.form();
     if prompt.is_none() && (args.prompt.raw || form != Form::Text) {
         return Err(Failure::usage("PROMPT: found no text (expected words, -p, -f or stdin)"));
@@ -72,7 +73,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
 
 /// The answer to one prompt.
 fn answer(args: &Args, mut talk: Talk, prompt: &str, form: Form, context: &mut Context) -> Result<()> {
-    let source = source(args, &talk, prompt)?;
+    let source = source(args, &mut talk, prompt)?;
     let mut stage = Stage::new(form, args.talk.visibility(), talk.load);
     let answer = talk.reply(source, &mut stage, &mut context.out);
     stage.end_line(&mut context.out)?;
@@ -90,10 +91,10 @@ fn answer(args: &Args, mut talk: Talk, prompt: &str, form: Form, context: &mut C
 }
 
 /// The prompt as a turn of a conversation, or as a text to continue.
-fn source(args: &Args, talk: &Talk, prompt: &str) -> Result<Source> {
+fn source(args: &Args, talk: &mut Talk, prompt: &str) -> Result<Source> {
     if !args.prompt.raw {
         if talk.can_converse() {
-            return Ok(prompt.into());
+            return Ok(talk.message(prompt).into());
         }
         if let Some(flag) = args.talk.needs_template() {
             let message = format!("{flag}: found no chat template in the file (expected a model that converses)");

@@ -9,7 +9,7 @@ mod wishes;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lemmy_core::chat::tools_from_json;
+use lemmy_core::chat::{Image, Part, tools_from_json};
 use lemmy_core::{Chat, Constraint, FinishReason, Message, Model, Session, SessionBuilder, Source, Tool, ToolChoice};
 
 use super::failure::{Failure, Result};
@@ -18,6 +18,7 @@ use super::load::{KvArg, LoadArgs};
 use super::locate::Place;
 use super::output::Output;
 use super::sampling::SamplingArgs;
+use super::sight::{SightArgs, picture};
 use super::signals::Signals;
 pub(crate) use answer::Answer;
 pub(crate) use stage::{Form, Stage};
@@ -79,6 +80,8 @@ pub(crate) struct TalkArgs {
     #[arg(long, value_name = "FILE")]
     save_session: Option<PathBuf>,
     #[command(flatten)]
+    sight: SightArgs,
+    #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
     sampling: SamplingArgs,
@@ -102,13 +105,14 @@ pub(crate) struct TalkArgs {
     no_stats: bool,
 }
 
-/// Texts of the files that flags name; read before a model is loaded.
+/// Texts and pictures of the files that flags name; read before a model is loaded.
 #[derive(Debug)]
 pub(crate) struct Texts {
     system: Option<String>,
     constraint: Option<Constraint>,
     tools: Vec<Tool>,
     tool_choice: ToolChoice,
+    pictures: Vec<Image>,
 }
 
 impl TalkArgs {
@@ -134,7 +138,7 @@ impl TalkArgs {
             Some("required") => ToolChoice::Required,
             Some(name) => ToolChoice::Named(name.into()),
         };
-        Ok(Texts { system, constraint, tools, tool_choice })
+        Ok(Texts { system, constraint, tools, tool_choice, pictures: self.sight.read()? })
     }
 
     /// The first flag that only a conversation can honour, if one is given.
@@ -145,8 +149,14 @@ impl TalkArgs {
             ("--think", self.think.is_some()),
             ("--tools", self.tools.is_some()),
             ("--tool-choice", self.tool_choice.is_some()),
+            ("--image", self.sight.is_shown()),
         ];
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
+    }
+
+    /// Whether there are pictures to talk about, so that no text is needed.
+    pub(crate) fn has_pictures(&self) -> bool {
+        self.sight.is_shown()
     }
 
     /// Whether speed is shown, if nothing else is said: `usual`.
@@ -161,7 +171,8 @@ impl TalkArgs {
 
     /// Loads the model and makes the session.
     pub(crate) fn begin(&self, place: &Place, texts: Texts, signals: &Signals) -> Result<Talk> {
-        let loaded = self.load.load(place, signals)?;
+        let tower = self.sight.tower(place)?;
+        let loaded = self.load.load_with(place, tower.as_deref(), signals)?;
         let model = loaded.model;
         let wishes = Wishes {
             sampler: self.sampling.of(&model.info().sampling),
@@ -183,7 +194,16 @@ impl TalkArgs {
             }
         };
         let session = signals.name(session)?;
-        Ok(Talk { session, model, builder, wishes, load: loaded.time, save: self.save_session.clone() })
+        Ok(Talk {
+            session,
+            model,
+            builder,
+            wishes,
+            load: loaded.time,
+            save: self.save_session.clone(),
+            pictures: texts.pictures,
+            image_tokens: self.sight.image_tokens(),
+        })
     }
 }
 
@@ -196,9 +216,30 @@ pub(crate) struct Talk {
     /// Options of a session without instructions.
     builder: SessionBuilder,
     save: Option<PathBuf>,
+    /// Pictures that go before the next message.
+    pub(crate) pictures: Vec<Image>,
+    /// Most tokens of a picture.
+    image_tokens: u16,
 }
 
 impl Talk {
+    /// What the person says, behind the pictures that wait for it.
+    pub(crate) fn message(&mut self, text: &str) -> Message {
+        let text = Some(text).filter(|text| !text.is_empty());
+        let pictures = std::mem::take(&mut self.pictures).into_iter().map(Part::Image);
+        Message::User(pictures.chain(text.map(|text| Part::Text(text.into()))).collect())
+    }
+
+    /// Has a picture wait for the next message.
+    pub(crate) fn attach(&mut self, file: &str) -> Result<()> {
+        if self.model.vision().is_none() {
+            let failure = Failure::usage("/image: found no vision tower for the model (expected --mmproj FILE)");
+            return Err(failure.hint("lemmy chat model.gguf --mmproj mmproj.gguf"));
+        }
+        self.pictures.push(picture(file, self.image_tokens)?);
+        Ok(())
+    }
+
     /// Whether the model was made for conversations: its file has a template, or its vocabulary the marks of turns.
     pub(crate) fn can_converse(&self) -> bool {
         let model = &self.model;

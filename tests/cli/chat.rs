@@ -69,7 +69,7 @@ fn commands_answer_on_stderr() {
 fn mistakes_end_a_script() {
     for (line, words) in [
         ("/frob", "/frob: found no such command"),
-        ("/image cat.png", "pictures are not there yet"),
+        ("/image cat.png", "expected --mmproj FILE"),
         ("/undo", "found no message of yours"),
         ("/set heat 1", "expected one of temp"),
         ("/show everything", "expected settings, model"),

@@ -11,6 +11,8 @@ mod logits;
 mod nano;
 mod quantize;
 mod run;
+#[cfg(feature = "vision")]
+mod sight;
 mod streams;
 mod talk;
 mod terminal;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 use super::marks::{Marked, Segment, used};
 use super::template::{TURN_END, generation_prompt, variables};
-use super::{Chat, ChatTemplate};
+use super::{Chat, ChatTemplate, Image, Message, Part};
 use crate::TokenId;
 use crate::error::Result;
 use crate::tokenizer::{Special, Tokenizer};
@@ -17,8 +17,11 @@ use crate::tokenizer::{Special, Tokenizer};
 pub struct Prompt {
     /// Its tokens, BOS included.
     pub ids: Vec<TokenId>,
-    /// Index in [`ids`](Self::ids) of each picture's place (`<|image|>`), in the order of the messages.
+    /// Index in [`ids`](Self::ids) of each picture's place (`<|image|>`), in the order of the messages. A session puts the
+    /// picture's soft tokens there, and the marks `<|image>` and `<image|>` around them.
     pub images: Vec<usize>,
+    /// The pictures, one for each place.
+    pub pictures: Vec<Image>,
     /// What the model's reply begins with.
     pub start: StartState,
     /// What a person should know: messages that had to be repaired, a stale template.
@@ -28,7 +31,7 @@ pub struct Prompt {
 impl Prompt {
     /// A prompt of the caller's own making.
     pub fn new(ids: Vec<TokenId>, start: StartState) -> Self {
-        Self { ids, images: Vec::new(), start, warnings: Vec::new() }
+        Self { ids, images: Vec::new(), pictures: Vec::new(), start, warnings: Vec::new() }
     }
 }
 
@@ -84,6 +87,7 @@ impl ChatTemplate {
         let mut prompt = Prompt {
             ids: Vec::with_capacity(text.len() / 4 + 16),
             images: Vec::new(),
+            pictures: pictures(chat).cloned().collect(),
             start: start(&segments, tokenizer),
             warnings: self.warning().into_iter().chain(normal.warnings).chain(marked.warning()).collect(),
         };
@@ -129,6 +133,15 @@ impl ChatTemplate {
 
 const EOS: &str = "<eos>";
 const IMAGE: &str = "<|image|>";
+
+/// The pictures of a conversation, in order.
+fn pictures(chat: &Chat) -> impl Iterator<Item = &Image> {
+    let parts = chat.messages.iter().flat_map(|message| match message {
+        Message::User(parts) => parts.as_slice(),
+        _ => &[],
+    });
+    parts.filter_map(|part| if let Part::Image(image) = part { Some(image) } else { None })
+}
 
 fn start(segments: &[Segment<'_>], tokenizer: &Tokenizer) -> StartState {
     let open = tokenizer.find("<|channel>").map(Segment::Control);

@@ -88,6 +88,8 @@ pub struct Usage {
     pub prompt: usize,
     /// Of these, already in the cache.
     pub cached: usize,
+    /// Of the prompt's tokens, soft tokens of pictures; the marks around a picture do not count.
+    pub image_tokens: usize,
     /// Tokens generated, the end token included.
     pub generated: usize,
     /// Of these, in thoughts, their marks included.
@@ -96,7 +98,7 @@ pub struct Usage {
     pub drafted: usize,
     /// Of these, right.
     pub accepted: usize,
-    /// Time of the forward passes that read the prompt, up to the first token.
+    /// Time of the forward passes that read the prompt, up to the first token; looking at its pictures included.
     pub prefill: Duration,
     /// Time of the forward passes after that, sampling included. What the caller does between two steps is not counted.
     pub decode: Duration,

@@ -22,6 +22,8 @@ pub(crate) struct Opening<'p> {
     /// The whole prompt, and how much of it needs no reading.
     pub(crate) prompt: &'p [TokenId],
     pub(crate) cached: usize,
+    /// Soft tokens of pictures in it.
+    pub(crate) image_tokens: usize,
     /// What the reply begins with.
     pub(crate) start: StartState,
     /// Tools that may be called.
@@ -100,7 +102,12 @@ impl Reply {
             guessed: 0,
             shown: TokenEvent { id: 0, bytes: Vec::new(), zone: Zone::Text, logprob: None, top: Vec::new() },
             raw: Vec::new(),
-            usage: Usage { prompt: opening.prompt.len(), cached: opening.cached, ..Usage::default() },
+            usage: Usage {
+                prompt: opening.prompt.len(),
+                cached: opening.cached,
+                image_tokens: opening.image_tokens,
+                ..Usage::default()
+            },
             end: None,
             zone: Zone::Text,
             is_told: false,
@@ -178,7 +185,7 @@ impl Reply {
         absorbed
     }
 
-    /// Time that the last forward pass took, and what came of it.
+    /// Time that the last forward pass (or look at a picture) took, and what came of it.
     pub(crate) fn took(&mut self, time: Duration, is_prompt: bool) {
         if is_prompt {
             self.usage.prefill += time;

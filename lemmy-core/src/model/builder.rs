@@ -18,6 +18,7 @@ use crate::plan::{Plan, Spec, Weights};
 use crate::sampler::SamplerParams;
 use crate::threads::{CancelToken, ThreadPool};
 use crate::tokenizer::Tokenizer;
+use crate::vision::SoftCache;
 
 /// How far loading has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,6 +69,7 @@ pub struct ModelBuilder {
     memory_limit: Option<u64>,
     chat_template: Option<String>,
     mmproj: Option<Source>,
+    soft_cache: usize,
     cancel: CancelToken,
     on_progress: Option<OnProgress>,
 }
@@ -96,6 +98,7 @@ impl ModelBuilder {
             memory_limit: None,
             chat_template: None,
             mmproj: None,
+            soft_cache: SoftCache::DEFAULT_BYTES,
             cancel: CancelToken::new(),
             on_progress: None,
         }
@@ -146,6 +149,13 @@ impl ModelBuilder {
     /// The same, in memory already.
     pub fn mmproj_bytes(mut self, bytes: FileBytes) -> Self {
         self.mmproj = Some(Source::Bytes(Arc::new(bytes)));
+        self
+    }
+
+    /// Bytes of soft tokens of pictures that the model remembers at most, so that it need not look again; 64 MiB when left
+    /// out, 0 for none.
+    pub fn soft_cache(mut self, bytes: usize) -> Self {
+        self.soft_cache = bytes;
         self
     }
 
@@ -238,7 +248,7 @@ impl ModelBuilder {
     fn vision(&self, plan: &Plan, backend: &dyn Backend) -> Result<Option<Vision>> {
         let Some(source) = &self.mmproj else { return Ok(None) };
         let gguf = open(source, self.mode, &self.cancel, &mut |_, _| ControlFlow::Continue(()))?;
-        Vision::new(gguf, plan, backend, &self.cancel).map(Some)
+        Vision::new(gguf, plan, backend, self.soft_cache, &self.cancel).map(Some)
     }
 
     fn pool(&self) -> Result<ThreadPool> {

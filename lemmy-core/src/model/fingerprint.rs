@@ -5,7 +5,7 @@
 use sha2::{Digest, Sha256};
 
 use super::Model;
-use crate::gguf::{Array, TensorInfo, Value};
+use crate::gguf::{Array, Gguf, TensorInfo, Value};
 
 /// Pieces of a tensor that are looked at, spread evenly from its first byte to its last.
 const PIECES: usize = 4;
@@ -16,25 +16,25 @@ impl Model {
     /// SHA-256 over the file's keys, its tensor table and a sample of each tensor's bytes; the same for every copy of the
     /// file, however it is split or loaded. Computed when it is first asked for: it touches a few megabytes of weights.
     pub fn fingerprint(&self) -> &[u8; 32] {
-        self.0.fingerprint.get_or_init(|| self.compute_fingerprint())
+        self.0.fingerprint.get_or_init(|| fingerprint(self.gguf()))
     }
+}
 
-    fn compute_fingerprint(&self) -> [u8; 32] {
-        let gguf = self.gguf();
-        let mut hash = Framed(Sha256::new());
-        // What tells the parts of a split model from a whole one is not the model.
-        let keys = gguf.keys().filter(|(key, _)| !key.starts_with("split."));
-        for (key, value) in keys {
-            hash.bytes(key.as_bytes());
-            hash.value(value);
-        }
-        for tensor in gguf.tensors() {
-            hash.tensor(tensor);
-            let bytes = gguf.tensor_bytes(tensor);
-            sample(bytes.as_slice()).for_each(|piece| hash.bytes(piece));
-        }
-        hash.0.finalize().into()
+/// Which file this is, whatever its name.
+pub(super) fn fingerprint(gguf: &Gguf) -> [u8; 32] {
+    let mut hash = Framed(Sha256::new());
+    // What tells the parts of a split model from a whole one is not the model.
+    let keys = gguf.keys().filter(|(key, _)| !key.starts_with("split."));
+    for (key, value) in keys {
+        hash.bytes(key.as_bytes());
+        hash.value(value);
     }
+    for tensor in gguf.tensors() {
+        hash.tensor(tensor);
+        let bytes = gguf.tensor_bytes(tensor);
+        sample(bytes.as_slice()).for_each(|piece| hash.bytes(piece));
+    }
+    hash.0.finalize().into()
 }
 
 /// Everything goes in with its length, so that no two sequences of values look the same.

@@ -3,6 +3,7 @@
 #![forbid(unsafe_code)]
 
 use super::mark::Mark;
+use super::unread::Unread;
 use super::{Session, check_memory, with_blocks};
 use crate::chat::{Chat, Message, StartState, Tool};
 use crate::error::{Error, Result};
@@ -99,11 +100,12 @@ impl SessionBuilder {
             positions: Positions::new(&blocks, &self.model.plan().spec.layers),
             mark: Mark::default(),
             tokens: Vec::new(),
+            pictures: Vec::new(),
             logits: Vec::new(),
             chat: self.chat,
             start: StartState::Answer,
             unread: None,
-            pending: Vec::new(),
+            pending: Unread::default(),
             reply: None,
             warned: Vec::new(),
             kv,

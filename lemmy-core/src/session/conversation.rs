@@ -2,12 +2,16 @@
 
 #![forbid(unsafe_code)]
 
+use super::pictures::{Picture, Place, common, expand};
+use super::unread::{Next, Unread};
 use super::{Generation, Session};
 use crate::TokenId;
+use crate::backend::Input;
 use crate::chat::{Chat, Controls, Message, Part, Prompt, StartState, Zone};
 use crate::error::{Error, Result};
 use crate::generate::{Event, Finish, FinishReason, GenerateOptions, Opening, Reply};
 use crate::threads::CancelToken;
+use crate::vision::SoftTokens;
 
 /// What a reply answers.
 #[derive(Debug, Clone)]
@@ -17,7 +21,7 @@ pub enum Source {
     Turn(Vec<Message>),
     /// A whole conversation; it becomes the session's. What the session has read of it already is not read again.
     Chat(Chat),
-    /// A whole prompt as tokens, whoever made it. What the session has read of it already is not read again.
+    /// A whole prompt as tokens and pictures, whoever made it. What the session has read of it already is not read again.
     Prompt(Prompt),
     /// More tokens after those so far, as they are.
     Tokens(Vec<TokenId>),
@@ -75,6 +79,8 @@ pub struct SyncReport {
     pub reused: usize,
     /// To be read, or read.
     pub prefilled: usize,
+    /// Of both, soft tokens of pictures.
+    pub image_tokens: usize,
 }
 
 /// A reply in the making and what it belongs to.
@@ -90,7 +96,10 @@ pub(super) struct Running {
 /// What has to be done before a reply can begin; nothing is changed yet.
 struct Preparation {
     ids: Vec<TokenId>,
+    /// What of them is to be read.
+    unread: Unread,
     reused: usize,
+    image_tokens: usize,
     start: StartState,
     warnings: Vec<String>,
     chat: Option<Chat>,
@@ -148,14 +157,14 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::ContextFull`] before anything is changed; what [`prefill`](Self::prefill) can fail with, and then what
+    /// As [`begin`](Self::begin), before anything is changed; what [`prefill`](Self::prefill) can fail with, and then what
     /// has been read stays read.
     pub fn sync(&mut self, chat: Chat, progress: &mut dyn FnMut(usize, usize)) -> Result<SyncReport> {
         self.stop();
         let ready = self.prepare(Source::Chat(chat), None)?;
-        let report = self.enter(&ready)?;
-        let unread = std::mem::take(&mut self.pending);
-        self.read(&unread, progress)?;
+        let report = ready.report();
+        self.go_back(&ready)?;
+        self.read_prompt(ready.unread, progress)?;
         self.start = ready.start;
         if let Some(chat) = ready.chat {
             self.chat = chat;
@@ -180,8 +189,8 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::ContextFull`] if the prompt does not fit, [`Error::Argument`] for options or messages that make no sense,
-    /// [`Error::Unsupported`] for what this build or model cannot do, [`Error::Template`] if the chat template fails.
-    /// The session is as it was.
+    /// [`Error::Unsupported`] for what this build or model cannot do, [`Error::Template`] if the chat template fails,
+    /// [`Error::Image`] for a picture that cannot be read. The session is as it was.
     pub fn begin(&mut self, source: impl Into<Source>, options: GenerateOptions) -> Result<SyncReport> {
         self.stop();
         let ready = self.prepare(source.into(), Some(options.thinking.is_wanted()))?;
@@ -191,6 +200,7 @@ impl Session {
         let opening = Opening {
             prompt: &ready.ids,
             cached: ready.reused,
+            image_tokens: ready.image_tokens,
             start: ready.start,
             tools: &chat.tools,
             next_call: next_call(&chat.messages),
@@ -199,7 +209,9 @@ impl Session {
         for warning in ready.warnings.iter().filter(|warning| !self.warned.contains(warning)) {
             reply.warn(warning.clone());
         }
-        let report = self.enter(&ready)?;
+        let report = ready.report();
+        self.go_back(&ready)?;
+        self.pending = ready.unread;
         self.warned = ready.warnings;
         self.start = ready.start;
         let before = ready.chat.map(|chat| std::mem::replace(&mut self.chat, chat));
@@ -263,7 +275,7 @@ impl Session {
 
     /// The reply has failed: the conversation is as before.
     pub(crate) fn fail(&mut self) {
-        self.pending.clear();
+        self.pending = Unread::default();
         if let Some(before) = self.reply.take().and_then(|running| running.before) {
             self.chat = before;
         }
@@ -271,7 +283,7 @@ impl Session {
 
     /// The reply is over: what the model said becomes part of the conversation.
     fn settle(&mut self) {
-        self.pending.clear();
+        self.pending = Unread::default();
         let Some(Running { reply, before, .. }) = self.reply.take() else { return };
         if let Some(newest) = reply.newest() {
             self.unread = Some(newest);
@@ -292,7 +304,8 @@ impl Session {
     /// one is read in any case; `thinking` is given for a reply.
     fn prepare(&self, source: Source, thinking: Option<bool>) -> Result<Preparation> {
         let so_far = self.tokens.iter().copied().chain(self.unread);
-        let (prompt, chat) = match source {
+        let is_continued = matches!(source, Source::Tokens(_) | Source::Here);
+        let (mut prompt, chat) = match source {
             Source::Turn(messages) => {
                 let mut chat = self.chat.clone();
                 chat.messages.extend(messages);
@@ -306,21 +319,57 @@ impl Session {
             }
             Source::Here => (Prompt::new(so_far.collect(), self.start), None),
         };
-        let Prompt { ids, images, start, warnings } = prompt;
-        if !images.is_empty() {
-            return Err(Error::Unsupported("pictures: this build does not read them".into()));
-        }
+        let (start, warnings) = (prompt.start, std::mem::take(&mut prompt.warnings));
+        let (ids, pictures) = match is_continued {
+            true => (prompt.ids, self.pictures.iter().map(|&place| Picture::past(&self.model, place)).collect()),
+            false => expand(&self.model, prompt, self.capacity())?,
+        };
         let Some(before_last) = ids.len().checked_sub(1) else { return Err(super::no_tokens()) };
         let most = if thinking.is_some() { before_last } else { ids.len() };
-        let same = self.tokens.iter().zip(&ids).take_while(|(a, b)| a == b).count().min(most);
+        let same = common((&self.tokens, &self.pictures), (&ids, &pictures), most);
         let reused = self.reachable(same);
         let requested = ids.len() - reused;
         if ids.len() > self.capacity() {
             return Err(Error::ContextFull { used: reused, requested, capacity: self.capacity() });
         }
-        self.check_ids(ids.get(reused..).unwrap_or_default())?;
         self.model.gguf().check_unchanged()?;
-        Ok(Preparation { ids, reused, start, warnings, chat })
+        let image_tokens = pictures.iter().map(|picture| picture.place.len()).sum();
+        let unread = Unread::new(&ids, pictures, reused, self.model.plan().spec.vocab)?;
+        Ok(Preparation { ids, unread, reused, image_tokens, start, warnings, chat })
+    }
+
+    /// Reads a prompt's rest without logits.
+    fn read_prompt(&mut self, mut unread: Unread, progress: &mut dyn FnMut(usize, usize)) -> Result<()> {
+        let total = unread.len();
+        let cancel = self.cancel.clone().unwrap_or_default();
+        loop {
+            if let Some(picture) = unread.picture() {
+                picture.look(&self.model, &cancel)?;
+            }
+            let n = match unread.next(self.kv.batch) {
+                None => return Ok(()),
+                Some(Next::Tokens(ids)) => {
+                    self.run(Input::Tokens(ids), ids.len(), 0, None)?;
+                    self.tokens.extend_from_slice(ids);
+                    ids.len()
+                }
+                Some(Next::Picture(picture)) => {
+                    let rows = picture.soft().map(SoftTokens::rows).unwrap_or_default();
+                    let place = picture.place;
+                    self.run(Input::Embeddings { rows, bidirectional: true }, place.len(), 0, None)?;
+                    self.show(place);
+                    place.len()
+                }
+            };
+            unread.took(n);
+            progress(total - unread.len(), total);
+        }
+    }
+
+    /// The soft tokens of this picture are part of the past.
+    pub(super) fn show(&mut self, place: Place) {
+        self.tokens.extend(std::iter::repeat_n(Self::SOFT, place.len()));
+        self.pictures.push(place);
     }
 
     /// Where a reply begins if these tokens come first: the last mark of a thought in them decides.
@@ -338,19 +387,24 @@ impl Session {
         }
     }
 
+    /// Forgets what differs from the prompt.
+    fn go_back(&mut self, ready: &Preparation) -> Result<()> {
+        self.cut(ready.reused)?;
+        self.set_mark(ready.reused, ready.reused + ready.unread.len());
+        Ok(())
+    }
+
     /// The conversation's prompt; whoever asks for a reply decides whether the model is to think.
     fn render(&self, chat: Chat, thinking: Option<bool>) -> Result<(Prompt, Option<Chat>)> {
         let chat = Chat { thinking: thinking.unwrap_or(chat.thinking), ..chat };
         let prompt = self.model.chat_template().prompt(self.model.tokenizer(), &chat)?;
         Ok((prompt, Some(chat)))
     }
+}
 
-    /// Forgets what differs and queues what is to be read.
-    fn enter(&mut self, ready: &Preparation) -> Result<SyncReport> {
-        self.cut(ready.reused)?;
-        self.set_mark(ready.reused, ready.ids.len());
-        self.pending = ready.ids.get(ready.reused..).unwrap_or_default().to_vec();
-        Ok(SyncReport { reused: ready.reused, prefilled: self.pending.len() })
+impl Preparation {
+    fn report(&self) -> SyncReport {
+        SyncReport { reused: self.reused, prefilled: self.unread.len(), image_tokens: self.image_tokens }
     }
 }
 

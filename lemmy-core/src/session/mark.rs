@@ -93,7 +93,7 @@ impl Session {
         }
     }
 
-    /// Forgets everything from position `to` on.
+    /// Forgets everything from position `to` on, which is not inside a picture.
     pub(super) fn cut(&mut self, to: usize) -> Result<()> {
         if self.positions.can_rewind(to) || self.mark.back_to(to) != Some(to) {
             self.positions.rewind(to)?;
@@ -105,6 +105,7 @@ impl Session {
             self.unread = None;
         }
         self.tokens.truncate(to);
+        self.pictures.retain(|picture| picture.at < to);
         Ok(())
     }
 

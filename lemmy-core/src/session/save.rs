@@ -4,7 +4,7 @@
 //!
 //! | Field | |
 //! |---|---|
-//! | magic, version | `LemmySes`, 1 (32 bits) |
+//! | magic, version | `LemmySes`; 2 if there are pictures among the tokens, else 1 (32 bits) |
 //! | model | [`Model::fingerprint`] |
 //! | layout | text; [`KvStore::layout`](crate::backend::KvStore::layout) |
 //! | context, batch, rewind, KV type | the session's options |
@@ -12,6 +12,7 @@
 //! | written | one past the highest position ever written; at least the number of tokens |
 //! | tokens | count, then 32 bits each |
 //! | unread token | 1 if a reply's last token was said but not evaluated, else 0; then the token |
+//! | pictures | version 2 only: [`Vision::fingerprint`](crate::Vision::fingerprint) of the tower, count, of each: position, [key](ImageKey), width and height in pixels |
 //! | chat | thinking, preserve thinking, messages (JSON text), number of tools, of each: name, description, parameters, strict |
 //! | rows | layer by layer what the cache still holds, in pieces of 256 positions, as [`KvStore::export`](crate::backend::KvStore::export) writes them |
 //! | checksum | SHA-256 of everything before it |
@@ -21,6 +22,7 @@
 #![forbid(unsafe_code)]
 
 mod file;
+mod pictures;
 mod stream;
 
 use std::io::{Read, Write};
@@ -36,7 +38,10 @@ use crate::limits;
 use crate::model::Model;
 
 const MAGIC: [u8; 8] = *b"LemmySes";
-const VERSION: u32 = 1;
+/// Without pictures; older builds read it.
+const TEXT: u32 = 1;
+/// With pictures.
+const PICTURES: u32 = 2;
 /// Positions of a layer that are written, or read, at once.
 const PIECE: usize = 256;
 
@@ -66,7 +71,8 @@ impl Session {
         self.model.gguf().check_unchanged()?;
         let mut out = Out::new(to);
         out.raw(&MAGIC)?;
-        out.raw(&VERSION.to_le_bytes())?;
+        let version = if self.pictures.is_empty() { TEXT } else { PICTURES };
+        out.raw(&version.to_le_bytes())?;
         out.raw(self.model.fingerprint())?;
         out.text(self.cache.layout())?;
         for size in [self.kv.context, self.kv.batch, self.kv.rewind] {
@@ -79,6 +85,9 @@ impl Session {
         self.tokens.iter().try_for_each(|id| out.raw(&id.to_le_bytes()))?;
         out.number(self.unread.iter().len() as u64)?;
         self.unread.iter().try_for_each(|id| out.raw(&id.to_le_bytes()))?;
+        if version == PICTURES {
+            pictures::write(&mut out, &self.model, &self.pictures)?;
+        }
         write_chat(&mut out, &self.chat)?;
         for layer in 0..self.model.plan().spec.layers.len() {
             for piece in pieces(self.held(layer)) {
@@ -102,8 +111,8 @@ impl Model {
     ///
     /// # Errors
     ///
-    /// [`Error::Session`] if the bytes are damaged, cut short, of another model, or of a version that this build does not
-    /// know; [`Error::Io`] if the reader fails; [`Error::OutOfMemory`].
+    /// [`Error::Session`] if the bytes are damaged, cut short, of another model or (with pictures) of another tower, or of a
+    /// version that this build does not know; [`Error::Io`] if the reader fails; [`Error::OutOfMemory`].
     pub fn restore(&self, from: &mut dyn Read) -> Result<Session> {
         self.session().restore(from)
     }
@@ -118,7 +127,7 @@ impl SessionBuilder {
     pub fn restore(mut self, from: &mut dyn Read) -> Result<Session> {
         self.model.gguf().check_unchanged()?;
         let mut from = In::new(from);
-        check_model(&mut from, &self.model)?;
+        let version = check_model(&mut from, &self.model)?;
         let layout = from.text("layout of the cache", 64)?;
         self.kv = read_options(&mut from)?;
         let start = item_of(STARTS, &mut from, "start of a reply")?;
@@ -127,6 +136,10 @@ impl SessionBuilder {
         let vocab = self.model.plan().spec.vocab;
         let tokens = read_tokens(&mut from, "tokens", written as u64, vocab)?;
         let unread = read_tokens(&mut from, "unread token", 1, vocab)?.pop();
+        let pictures = match version {
+            PICTURES => pictures::read(&mut from, &self.model, &tokens)?,
+            _ => Vec::new(),
+        };
         self.chat = read_chat(&mut from)?;
 
         let blocks = with_blocks(&self.kv, self.block(&self.kv));
@@ -140,7 +153,7 @@ impl SessionBuilder {
             let expected = session.cache.layout().to_owned();
             return Err(Error::Session { what: "layout of the cache", found: layout, expected });
         }
-        (session.tokens, session.positions) = (tokens, positions);
+        (session.tokens, session.positions, session.pictures) = (tokens, positions, pictures);
         (session.start, session.unread) = (start, unread);
         for layer in 0..session.model.plan().spec.layers.len() {
             for piece in pieces(session.held(layer)) {
@@ -152,23 +165,24 @@ impl SessionBuilder {
     }
 }
 
-/// Refuses other files, other versions, other models.
-fn check_model(from: &mut In<'_>, model: &Model) -> Result<()> {
+/// Refuses other files, other versions, other models; the version.
+fn check_model(from: &mut In<'_>, model: &Model) -> Result<u32> {
     let magic: [u8; 8] = from.array("magic")?;
     if magic != MAGIC {
         let found = format!("\"{}\"", magic.escape_ascii());
         return Err(Error::Session { what: "magic", found, expected: format!("\"{}\"", MAGIC.escape_ascii()) });
     }
     let version = u32::from_le_bytes(from.array("version")?);
-    if version != VERSION {
-        return Err(Error::Session { what: "version", found: version.to_string(), expected: VERSION.to_string() });
+    if ![TEXT, PICTURES].contains(&version) {
+        let expected = format!("{TEXT} or {PICTURES}");
+        return Err(Error::Session { what: "version", found: version.to_string(), expected });
     }
     let fingerprint: [u8; 32] = from.array("fingerprint of the model")?;
     if &fingerprint != model.fingerprint() {
         let (found, expected) = (hex(&fingerprint), format!("{} ({})", hex(model.fingerprint()), model.info().name));
         return Err(Error::Session { what: "fingerprint of the model", found, expected });
     }
-    Ok(())
+    Ok(version)
 }
 
 fn read_options(from: &mut In<'_>) -> Result<KvSpec> {

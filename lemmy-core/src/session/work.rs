@@ -4,6 +4,8 @@
 
 use std::time::Instant;
 
+use super::pictures::Place;
+use super::unread::Next;
 use super::{Session, set_len};
 use crate::TokenId;
 use crate::backend::{Input, Scratch, SeqSlice};
@@ -11,11 +13,12 @@ use crate::error::{Error, Result};
 use crate::generate::FinishReason;
 use crate::model::Model;
 use crate::threads::CancelToken;
+use crate::vision::SoftTokens;
 
 /// What a session wants evaluated next.
 #[derive(Debug)]
 pub(crate) struct Work {
-    tokens: Vec<TokenId>,
+    feed: Feed,
     /// Of how many tokens, counted from the end, it wants the logits.
     rows: usize,
     /// Whether they belong to the prompt.
@@ -24,9 +27,26 @@ pub(crate) struct Work {
     since: Instant,
 }
 
+#[derive(Debug)]
+enum Feed {
+    Tokens(Vec<TokenId>),
+    /// The soft tokens of a picture.
+    Picture(Place, SoftTokens),
+}
+
 impl Work {
     pub(crate) fn len(&self) -> usize {
-        self.tokens.len()
+        match &self.feed {
+            Feed::Tokens(tokens) => tokens.len(),
+            Feed::Picture(place, _) => place.len(),
+        }
+    }
+
+    fn input(&self) -> Input<'_> {
+        match &self.feed {
+            Feed::Tokens(tokens) => Input::Tokens(tokens),
+            Feed::Picture(_, soft) => Input::Embeddings { rows: soft.rows(), bidirectional: true },
+        }
     }
 }
 
@@ -52,7 +72,7 @@ pub(crate) fn forward(
         slices.push(SeqSlice {
             pos: session.positions.len(),
             kv: &mut *session.cache,
-            input: Input::Tokens(&work.tokens),
+            input: work.input(),
             logits: (work.rows > 0).then_some(&mut session.logits),
             tap: None,
         });
@@ -61,7 +81,8 @@ pub(crate) fn forward(
 }
 
 impl Session {
-    /// What the running reply wants evaluated next, at most `most` tokens; `None` when it is over or there is none.
+    /// What the running reply wants evaluated next: at most `most` tokens, or a whole picture, at which the session must
+    /// have [looked](Self::look). `None` when it is over or there is none.
     pub(crate) fn next_work(&mut self, most: usize) -> Option<Work> {
         let since = Instant::now();
         let most = most.min(self.kv.batch);
@@ -70,9 +91,13 @@ impl Session {
             return None;
         }
         if !self.pending.is_empty() {
-            let tokens: Vec<_> = self.pending.iter().take(most).copied().collect();
-            let rows = usize::from(tokens.len() == self.pending.len());
-            return Some(Work { tokens, rows, is_prompt: true, since });
+            let feed = match self.pending.next(most)? {
+                Next::Tokens(tokens) => Feed::Tokens(tokens.to_vec()),
+                Next::Picture(picture) => Feed::Picture(picture.place, picture.soft()?.clone()),
+            };
+            let mut work = Work { feed, rows: 0, is_prompt: true, since };
+            work.rows = usize::from(work.len() == self.pending.len());
+            return Some(work);
         }
         let room = self.positions.capacity() - self.positions.len();
         if room == 0 {
@@ -80,7 +105,17 @@ impl Session {
             return None;
         }
         let tokens = running.reply.wanted(room.min(most)).to_vec();
-        (!tokens.is_empty()).then_some(Work { rows: tokens.len(), tokens, is_prompt: false, since })
+        let rows = tokens.len();
+        (rows > 0).then_some(Work { feed: Feed::Tokens(tokens), rows, is_prompt: false, since })
+    }
+
+    /// If a picture comes next, has the tower look at it.
+    pub(crate) fn look(&mut self, cancel: &CancelToken) -> Result<()> {
+        let (Some(picture), Some(running)) = (self.pending.picture(), &mut self.reply) else { return Ok(()) };
+        let since = Instant::now();
+        picture.look(&self.model, cancel)?;
+        running.reply.took(since.elapsed(), true);
+        Ok(())
     }
 
     /// Whether the running reply's prompt is still being read.
@@ -88,22 +123,30 @@ impl Session {
         !self.pending.is_empty()
     }
 
-    /// Tokens of the prompt that are still to be read.
+    /// Whether a picture of the prompt comes next.
+    pub(crate) fn is_at_picture(&self) -> bool {
+        matches!(self.pending.next(1), Some(Next::Picture(_)))
+    }
+
+    /// Tokens of the prompt that can be read before the next picture.
     pub(crate) fn unread_prompt(&self) -> usize {
-        self.pending.len()
+        self.pending.run()
     }
 
     /// Takes what a forward pass over `work` has given: the tokens are part of the past, the reply moves on. Tokens that
     /// were guessed wrong are forgotten again.
     pub(crate) fn absorb(&mut self, work: &Work) -> Result<()> {
         self.positions.advance(work.len());
-        self.tokens.extend_from_slice(&work.tokens);
+        match &work.feed {
+            Feed::Tokens(tokens) => self.tokens.extend_from_slice(tokens),
+            Feed::Picture(place, _) => self.show(*place),
+        }
         self.unread = None;
         let Some(running) = &mut self.reply else {
             return Err(Error::Internal("logits without a reply".into()));
         };
         if work.is_prompt {
-            self.pending.drain(..work.len());
+            self.pending.took(work.len());
             running.read += work.len();
             running.reply.read(running.read, running.read + self.pending.len());
         }
@@ -121,12 +164,19 @@ impl Session {
 
     /// One forward pass for this session alone.
     pub(super) fn advance(&mut self, cancel: &CancelToken) -> Result<()> {
+        self.look(cancel)?;
         let Some(work) = self.next_work(usize::MAX) else { return Ok(()) };
+        let model = self.model.clone();
+        if work.len() > self.kv.batch {
+            // As with `forward_soft`: what a picture needs beyond the usual is given back.
+            let mut scratch = model.engine().new_scratch(work.len())?;
+            forward(&model, &mut [(&mut *self, &work)], &mut *scratch, cancel)?;
+            return self.absorb(&work);
+        }
         let mut scratch = match self.scratch.take() {
             Some(scratch) => scratch,
-            None => self.model.engine().new_scratch(self.kv.batch)?,
+            None => model.engine().new_scratch(self.kv.batch)?,
         };
-        let model = self.model.clone();
         let result = forward(&model, &mut [(&mut *self, &work)], &mut *scratch, cancel);
         self.scratch = Some(scratch);
         result?;

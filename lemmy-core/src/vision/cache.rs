@@ -20,6 +20,11 @@ impl ImageKey {
         Self(hash.finalize().into())
     }
 
+    /// As [`bytes`](Self::bytes) gave it.
+    pub(crate) fn from_bytes(hash: [u8; 32]) -> Self {
+        Self(hash)
+    }
+
     /// The hash.
     pub fn bytes(&self) -> &[u8; 32] {
         &self.0

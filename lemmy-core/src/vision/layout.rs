@@ -82,7 +82,7 @@ impl Layout {
     }
 
     /// The layout of a picture that is whole soft tokens already and is to stay as it is.
-    pub(super) fn exact(width: usize, height: usize) -> Option<Self> {
+    pub(crate) fn exact(width: usize, height: usize) -> Option<Self> {
         let whole = |side: usize| side > 0 && side.is_multiple_of(TOKEN);
         let fits = |layout: &Self| layout.soft_tokens() <= Budget::MAX.soft_tokens();
         Some(Self { width, height }).filter(|_| whole(width) && whole(height)).filter(fits)

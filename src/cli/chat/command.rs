@@ -43,7 +43,7 @@ const COMMANDS: [(&str, Command, &str, &str); 20] = [
     ("system", Command::System, "[TEXT]", "show or change the instructions"),
     ("set", Command::Set, "NAME VALUE", "change a setting, such as temp 0"),
     ("show", Command::Show, "[WHAT]", "settings, model, template or memory"),
-    ("image", Command::Image, "PATH", "show a picture (not there yet)"),
+    ("image", Command::Image, "PATH", "show a picture with your next message"),
     ("think", Command::Think, "[off|on|N]", "whether to think, or at most how many tokens"),
     ("thinking", Command::Thinking, "", "show the last thought"),
     ("retry", Command::Retry, "", "answer again"),

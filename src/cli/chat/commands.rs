@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::Command as Program;
 
+use lemmy_core::chat::Part;
 use lemmy_core::{Message, Special, TokenId};
 
 use super::command::{Command, help};
@@ -21,6 +22,7 @@ impl Conversation<'_> {
             Command::Bye => {}
             Command::Clear => {
                 self.chat.messages.retain(|message| matches!(message, Message::System(_)));
+                self.talk.pictures.clear();
                 self.last = None;
                 tell("forgotten");
             }
@@ -34,7 +36,11 @@ impl Conversation<'_> {
                 self.talk.wishes.set(name, value.trim())?;
             }
             Command::Show => tell(&self.describe(rest)?),
-            Command::Image => return Err(Failure::usage("/image: pictures are not there yet")),
+            Command::Image => {
+                let file = file(rest)?;
+                self.talk.attach(&file)?;
+                tell(&format!("{file} goes with your next message"));
+            }
             Command::Think if rest.is_empty() => tell(&self.talk.wishes.describe()),
             Command::Think => {
                 let wish = thinking(rest);
@@ -144,8 +150,11 @@ impl Conversation<'_> {
             tell("unchanged");
             return Ok(());
         }
-        self.take_back()?;
-        self.say(Message::user(after.trim()))
+        let pictures = match self.take_back()? {
+            Message::User(parts) => parts.into_iter().filter(|part| matches!(part, Part::Image(_))).collect(),
+            _ => Vec::new(),
+        };
+        self.say(Message::User([pictures, vec![Part::Text(after.trim().into())]].concat()))
     }
 }
 

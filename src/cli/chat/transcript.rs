@@ -2,6 +2,7 @@
 
 use std::fmt::Write;
 
+use lemmy_core::chat::Part;
 use lemmy_core::{Chat, Message};
 
 use super::text_of;
@@ -13,7 +14,12 @@ pub(super) fn markdown(chat: &Chat) -> String {
         // Writing to a string cannot fail.
         let _ = match message {
             Message::System(system) => write!(text, "## Instructions\n\n{}\n\n", system.trim()),
-            Message::User(_) => write!(text, "## You\n\n{}\n\n", text_of(message).trim()),
+            Message::User(parts) => {
+                text.push_str("## You\n\n");
+                let pictures = parts.iter().filter(|part| matches!(part, Part::Image(_))).count();
+                text.push_str(&"(a picture)\n\n".repeat(pictures));
+                write!(text, "{}\n\n", text_of(message).trim())
+            }
             Message::Assistant { text: said, thinking, tool_calls } => {
                 text.push_str("## Lemmy\n\n");
                 if let Some(thinking) = thinking {

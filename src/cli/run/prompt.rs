@@ -32,8 +32,8 @@ impl PromptArgs {
     }
 
     /// The text: the words (or `-p`), then, after a blank line, the file (or stdin, if it is no terminal). `None` if a
-    /// person sits there and has not said anything yet.
-    pub(super) fn read(&self, words: &[&str], signals: &Signals) -> Result<Option<String>> {
+    /// person sits there and has not said anything yet. `may_be_empty`: pictures speak for themselves.
+    pub(super) fn read(&self, words: &[&str], may_be_empty: bool, signals: &Signals) -> Result<Option<String>> {
         if self.prompt.is_some() && !words.is_empty() {
             return Err(Failure::usage("the prompt is given twice: as words and as --prompt"));
         }
@@ -47,6 +47,7 @@ impl PromptArgs {
         // The last line end of a file or of `echo` is the tool's and not the text's.
         let follows = follows.strip_suffix('\n').map_or(follows.as_str(), |t| t.strip_suffix('\r').unwrap_or(t));
         match (prompt.is_empty(), follows.is_empty()) {
+            (true, true) if may_be_empty => Ok(Some(String::new())),
             (true, true) => Err(Failure::usage("PROMPT: found no text (expected words, -p, -f or stdin)")
                 .hint("lemmy run model.gguf \"Why is the sky blue?\"")),
             (true, false) => Ok(Some(follows.to_owned())),

@@ -101,6 +101,7 @@ pub(super) fn finish_json(finish: &Finish, load: Duration) -> Map<String, Value>
         json!({
             "prompt_tokens": usage.prompt,
             "cached_tokens": usage.cached,
+            "image_tokens": usage.image_tokens,
             "completion_tokens": usage.generated,
             "thinking_tokens": usage.thinking,
             "total_tokens": usage.prompt + usage.generated,
