@@ -701,7 +701,7 @@ typedef struct LemmyGenerateOptions {
     uint64_t max_tokens; /* thoughts included; 0: the prompt is read, no more; LEMMY_DEFAULT_64: while there is room */
     uint64_t seed;       /* in place of the sampler's; LEMMY_DEFAULT_64: the sampler's */
     const LemmySamplerOptions *LEMMY_NULLABLE sampler; /* NULL: the model's recommendation */
-    const char *const *LEMMY_NULLABLE stop; /* texts that end with a NUL, of 1 to 1024 bytes; the answer ends before one */
+    const char *const *LEMMY_NULLABLE stop; /* each ends with a NUL, of 1 to 1024 bytes; the answer ends before it */
     size_t stop_count;                      /* at most 256 */
     uint32_t thinking;                      /* 1: think first; default 0 */
     uint32_t thinking_budget;               /* most tokens of thoughts; LEMMY_DEFAULT: no limit */
@@ -711,12 +711,12 @@ typedef struct LemmyGenerateOptions {
     size_t constraint_len;
     const char *LEMMY_NULLABLE tool_name;   /* for LEMMY_TOOLS_NAMED */
     uint32_t logprobs;                      /* TOKEN events with so many alternatives, 0 to 20; LEMMY_DEFAULT: none */
-    uint32_t speculate;                     /* guess so many tokens ahead, at most 255; the reply stays the same; 0: off */
+    uint32_t speculate;                     /* guess ahead, at most 255 tokens; the reply stays the same; 0: off */
     uint32_t single_tool_call;              /* 1: the reply ends with its first call */
     uint32_t penalize_reply_only;           /* 1: penalties do not look at the prompt */
     LemmyCancel *LEMMY_NULLABLE cancel;     /* ends the reply, in place of the session's */
     LemmyLogitsFn LEMMY_NULLABLE on_logits; /* before each token */
-    LemmyEventFn LEMMY_NULLABLE on_token;   /* after each token, with a TOKEN event; `logprob` is NaN unless asked for */
+    LemmyEventFn LEMMY_NULLABLE on_token;   /* after each token: a TOKEN event; `logprob` is NaN unless asked for */
     void *LEMMY_NULLABLE user_data;         /* of both */
 } LemmyGenerateOptions;
 
