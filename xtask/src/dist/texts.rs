@@ -17,7 +17,8 @@ impl Version {
     /// The ABI from the text of the header, the rest from this workspace.
     pub(super) fn read(header: &str) -> Result<Self> {
         let number = |name: &str| {
-            let find = |line: &str| line.strip_prefix("#define ")?.strip_prefix(name)?.trim().strip_suffix('u')?.parse().ok();
+            let find =
+                |line: &str| line.strip_prefix("#define ")?.strip_prefix(name)?.trim().strip_suffix('u')?.parse().ok();
             header.lines().find_map(find).ok_or_else(|| format!("lemmy.h: no line `#define {name} NUMBERu`"))
         };
         Ok(Self {
