@@ -30,3 +30,13 @@ fn valgrind_finds_no_error_and_no_leak() {
         run_silently(folder.path(), valgrind.arg(built));
     }
 }
+
+/// It does not know the locks of Rust's standard library, so it is told to look at the C side alone.
+#[test]
+fn threads_race_for_nothing_of_the_caller() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = ["-fsanitize=thread"];
+    let built = Program { more: &more, ..program("c/threads.c", Linked::Shared) }.build(folder.path());
+    let mut command = Command::new(built);
+    run_silently(folder.path(), command.env("TSAN_OPTIONS", "ignore_noninstrumented_modules=1"));
+}
