@@ -12,6 +12,7 @@ const UNSAFE_PLACES: &[(&str, &str)] = &[
     ("lemmy-core/src/gguf/load.rs", "the file map"),
     ("lemmy-core/src/backend/cpu/kernels", "instructions that not every CPU has"),
     ("lemmy-ffi/src", "pointers from C"),
+    ("fuzz/fuzz_targets/c_abi.rs", "calls as C makes them"),
     ("src/cli/closed.rs", "a question to the system before `main`"),
     ("src/cli/terminal.rs", "a terminal is put right in a signal handler"),
 ];

@@ -135,7 +135,10 @@ impl Bitmap {
         let size = u64::from(width) * 3;
         if width == 0 || height == 0 || (stride as u64) < size {
             let found = format!("found {width} x {height} with rows of {stride} bytes");
-            return Err(Failure::argument("stride", format!("{found}, expected at least one pixel and 3 * width bytes")));
+            return Err(Failure::argument(
+                "stride",
+                format!("{found}, expected at least one pixel and 3 * width bytes"),
+            ));
         }
         let row = size.next_multiple_of(4);
         let bytes = row.saturating_mul(height.into());
@@ -160,7 +163,9 @@ impl Bitmap {
         })?;
         // Microsoft, "BITMAPFILEHEADER" and "BITMAPINFOHEADER"; all little-endian, rows from the bottom.
         file.extend(b"BM");
-        for number in [all as u32, 0, Self::HEADER, 40, self.width, self.height, 24 << 16 | 1, 0, size as u32, 0, 0, 0, 0] {
+        for number in
+            [all as u32, 0, Self::HEADER, 40, self.width, self.height, 24 << 16 | 1, 0, size as u32, 0, 0, 0, 0]
+        {
             file.extend(number.to_le_bytes());
         }
         for row in pixels.chunks(self.from).rev() {

@@ -49,7 +49,7 @@ impl versioned::Options for LemmyPoolOptions {
 /// `options` is null or may be written to for `size` bytes.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lemmy_pool_options_init(options: *mut LemmyPoolOptions, size: usize) -> LemmyStatus {
-    // SAFETY: as promised; it is one call of `guard(`.
+    // SAFETY: as promised.
     unsafe { versioned::init(options, size) }
 }
 

@@ -26,7 +26,9 @@ enum Phase {
     /// No reply, or one that failed.
     Idle,
     /// A reply is in the making. `had_added`: messages were added before it, so that it may have to be asked for again.
-    Running { had_added: bool },
+    Running {
+        had_added: bool,
+    },
     Over(Finish),
 }
 

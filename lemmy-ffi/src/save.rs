@@ -18,9 +18,8 @@ use crate::{handle, text};
 pub type LemmyWriteFn = Option<unsafe extern "C" fn(user_data: *mut c_void, data: *const u8, size: usize) -> i32>;
 
 /// Gives bytes and their number; 0 if that went well.
-pub type LemmyReadFn = Option<
-    unsafe extern "C" fn(user_data: *mut c_void, data: *mut u8, capacity: usize, out_size: *mut usize) -> i32,
->;
+pub type LemmyReadFn =
+    Option<unsafe extern "C" fn(user_data: *mut c_void, data: *mut u8, capacity: usize, out_size: *mut usize) -> i32>;
 
 /// Bytes between us and the caller.
 const BUFFER: usize = 1 << 20;

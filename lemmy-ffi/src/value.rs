@@ -29,7 +29,8 @@ pub(crate) fn flag(name: &'static str, value: u32) -> Result<bool, Failure> {
 /// One of several, by its number.
 pub(crate) fn choice<T: Copy>(name: &'static str, value: u32, all: &[T]) -> Result<T, Failure> {
     let found = all.get(value as usize).copied();
-    found.ok_or_else(|| Failure::argument(name, format!("found {value}, expected 0 to {}", all.len().saturating_sub(1))))
+    found
+        .ok_or_else(|| Failure::argument(name, format!("found {value}, expected 0 to {}", all.len().saturating_sub(1))))
 }
 
 /// A sum of bits.

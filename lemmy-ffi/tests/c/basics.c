@@ -34,7 +34,7 @@ static void buffers(void) {
     lemmy_buffer_free(NULL);
     OK(lemmy_devices(&json, &error));
     CHECK(lemmy_buffer_size(json) == strlen((const char *)lemmy_buffer_data(json)));
-    CHECK(strncmp((const char *)lemmy_buffer_data(json), "[{\"backend\":\"cpu\",\"index\":0,\"name\":\"cpu (", 40) == 0);
+    CHECK(strstr((const char *)lemmy_buffer_data(json), "[{\"backend\":\"cpu\",\"index\":0,\"name\":\"cpu (") != NULL);
     lemmy_buffer_free(json);
     FAILS(LEMMY_E_ARGUMENT, "json", lemmy_devices(NULL, &error));
 }

@@ -105,7 +105,7 @@ static void facts(LemmyModel *model) {
     LemmyModelInfo info;
     LemmyMemory memory = {sizeof(LemmyMemory), 0, 0, 0, 0, 0};
     LemmySessionOptions options;
-    const char *template = NULL;
+    const char *jinja = NULL;
     size_t len = 0;
     info.struct_size = sizeof info;
     OK(lemmy_model_info(model, &info, &error));
@@ -125,11 +125,11 @@ static void facts(LemmyModel *model) {
     FAILS(LEMMY_E_ARGUMENT, "context", lemmy_model_memory(model, &options, &memory, &error));
     FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_memory(NULL, NULL, &memory, &error));
 
-    OK(lemmy_model_chat_template(model, &template, &len, &error));
-    CHECK(len > 1000 && strlen(template) == len);
-    FAILS(LEMMY_E_ARGUMENT, "out_len", lemmy_model_chat_template(model, &template, NULL, &error));
-    CHECK(template == NULL);
-    FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_chat_template(NULL, &template, &len, &error));
+    OK(lemmy_model_chat_template(model, &jinja, &len, &error));
+    CHECK(len > 1000 && strlen(jinja) == len);
+    FAILS(LEMMY_E_ARGUMENT, "out_len", lemmy_model_chat_template(model, &jinja, NULL, &error));
+    CHECK(jinja == NULL);
+    FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_chat_template(NULL, &jinja, &len, &error));
 }
 
 static void prompts(LemmyModel *model) {

@@ -9,7 +9,8 @@ static int32_t stop_at_once(void *user_data, uint32_t stage, uint64_t done, uint
 
 /* A prompt by hand, and the best token again and again: the same answer as in a chat. */
 static void a_loop(LemmyModel *model) {
-    static const char *prompt = "<bos><|turn>user\nWhat is 12 + 30?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>";
+    static const char *prompt =
+        "<bos><|turn>user\nWhat is 12 + 30?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>";
     LemmySession *session = start(model, NULL);
     LemmySampler *sampler = NULL;
     LemmySamplerOptions options;
@@ -27,7 +28,7 @@ static void a_loop(LemmyModel *model) {
     OK(lemmy_sampler_new(&options, &sampler, &error));
     OK(lemmy_sampler_seed(sampler, &seed, &error));
     CHECK(seed == 7);
-    OK(lemmy_model_tokenize(model, prompt, LEMMY_NUL_TERMINATED, LEMMY_TOKENIZE_PARSE_CONTROL, ids, 64, &count, &error));
+    OK(lemmy_model_tokenize(model, prompt, strlen(prompt), LEMMY_TOKENIZE_PARSE_CONTROL, ids, 64, &count, &error));
     OK(lemmy_session_prefill(session, ids, count - 1, NULL, NULL, &error));
     OK(lemmy_session_forward(session, ids + count - 1, 1, &logits, &vocab, &error));
     for (turns = 0; turns < 30 && logits != NULL; turns++) {

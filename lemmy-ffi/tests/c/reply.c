@@ -1,9 +1,10 @@
 /* Replies: pulled and pushed, thoughts, tools, stops, hooks, constraints, log-probabilities. */
 #include "support.h"
 
-static const char *tools = "[{\"type\":\"function\",\"function\":{\"name\":\"calculator\",\"description\":\"Calculate an "
-                           "expression\",\"parameters\":{\"type\":\"object\",\"properties\":{\"expression\":{\"type\":"
-                           "\"string\"}},\"required\":[\"expression\"]}}}]";
+static const char *tools =
+    "[{\"type\":\"function\",\"function\":{\"name\":\"calculator\",\"description\":\"Calculate an expression\","
+    "\"parameters\":{\"type\":\"object\",\"properties\":{\"expression\":{\"type\":\"string\"}},"
+    "\"required\":[\"expression\"]}}}]";
 
 static void pulled(LemmyModel *model) {
     LemmySession *session = start(model, NULL);
@@ -118,7 +119,8 @@ static void tool_calls(LemmyModel *model) {
     CHECK(reply.calls == 1 && reply.reason == LEMMY_FINISH_TOOL_CALLS);
     CHECK(strcmp(reply.name, "calculator") == 0 && strlen(reply.id) > 0);
     CHECK(strstr(reply.arguments, "211") != NULL && strstr(reply.arguments, "44") != NULL);
-    snprintf(answer, sizeof answer, "[{\"role\":\"tool\",\"tool_call_id\":\"%s\",\"content\":{\"result\":9284}}]", reply.id);
+    snprintf(answer, sizeof answer, "[{\"role\":\"tool\",\"tool_call_id\":\"%s\",\"content\":{\"result\":9284}}]",
+             reply.id);
     OK(lemmy_session_add(session, answer, LEMMY_NUL_TERMINATED, NULL, 0, &error));
     OK(lemmy_session_generate(session, &options, &error));
     reply = finish(session);

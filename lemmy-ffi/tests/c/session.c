@@ -83,7 +83,7 @@ static void whole_conversations(LemmyModel *model) {
     OK(lemmy_session_sync(session, question, LEMMY_NUL_TERMINATED, NULL, 0, NULL, NULL, &error));
 
     FAILS(LEMMY_E_ARGUMENT, "messages", lemmy_session_sync(session, "{", 1, NULL, 0, NULL, NULL, &error));
-    FAILS(LEMMY_E_ARGUMENT, "session", lemmy_session_sync(NULL, question, LEMMY_NUL_TERMINATED, NULL, 0, NULL, NULL, &error));
+    FAILS(LEMMY_E_ARGUMENT, "session", lemmy_session_sync(NULL, question, 46, NULL, 0, NULL, NULL, &error));
     FAILS(LEMMY_E_ARGUMENT, "session", lemmy_session_messages(NULL, &json, &error));
     CHECK(json == NULL);
     FAILS(LEMMY_E_ARGUMENT, "json", lemmy_session_messages(session, NULL, &error));

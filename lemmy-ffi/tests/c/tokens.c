@@ -14,8 +14,8 @@ static void all_at_once(LemmyModel *model) {
     CHECK(strcmp(back, text) == 0 && len == strlen(text));
 
     /* control strings are text unless asked for */
-    OK(lemmy_model_tokenize(model, text, strlen(text), LEMMY_TOKENIZE_PARSE_CONTROL | LEMMY_TOKENIZE_ADD_BOS, marked, 64,
-                            &marks, &error));
+    OK(lemmy_model_tokenize(model, text, strlen(text), LEMMY_TOKENIZE_PARSE_CONTROL | LEMMY_TOKENIZE_ADD_BOS, marked,
+                            64, &marks, &error));
     CHECK(marks < count + 1);
     OK(lemmy_model_detokenize(model, marked, marks, 0, back, sizeof back, &len, &error));
     CHECK(strcmp(back, "Grüße from  12 + 30") == 0);
