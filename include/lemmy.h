@@ -76,7 +76,7 @@
 #define LEMMY_NULLABLE _Nullable
 #define LEMMY_BEGIN                                                                                                    \
     _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wnullability-extension\"")                   \
-        _Pragma("clang assume_nonnull begin")
+        _Pragma("clang diagnostic ignored \"-Wnullability-completeness\"") _Pragma("clang assume_nonnull begin")
 #define LEMMY_END _Pragma("clang assume_nonnull end") _Pragma("clang diagnostic pop")
 #else
 #define LEMMY_NULLABLE

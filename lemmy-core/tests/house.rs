@@ -27,7 +27,8 @@ struct File {
 
 fn files() -> Vec<File> {
     let mut files = Vec::new();
-    for folder in ["src", "lemmy-core", "lemmy-ffi", "lemmy-conformance", "tests", "benches", "examples", "fuzz"] {
+    let packages = ["src", "lemmy-core", "lemmy-ffi", "lemmy-conformance", "xtask"];
+    for folder in packages.into_iter().chain(["tests", "benches", "examples", "fuzz"]) {
         collect(&Path::new(ROOT).join(folder), &mut files);
     }
     files.sort_by(|a, b| a.path.cmp(&b.path));

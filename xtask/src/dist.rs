@@ -1,7 +1,7 @@
 //! `cargo xtask dist`: the C library as a folder that other build systems can use.
 //!
 //! ```text
-//! include/                lemmy.h, lemmy.hpp, module.modulemap
+//! include/                lemmy.h, lemmy.hpp with lemmy/, module.modulemap
 //! lib/                    liblemmy.so -> liblemmy.so.MAJOR, liblemmy.a
 //! lib/pkgconfig/          lemmy.pc
 //! lib/cmake/lemmy/        lemmyConfig.cmake, lemmyConfigVersion.cmake
@@ -23,7 +23,7 @@ use serde_json::Value;
 use self::texts::Version;
 use crate::{Result, root};
 
-const HEADERS: [&str; 3] = ["lemmy.h", "lemmy.hpp", "module.modulemap"];
+const HEADERS: [&str; 5] = ["lemmy.h", "lemmy.hpp", "lemmy/base.hpp", "lemmy/options.hpp", "module.modulemap"];
 
 /// Builds the library and writes the folder `out`.
 pub(crate) fn run(out: &Path, flags: &[String]) -> Result<()> {
@@ -32,7 +32,7 @@ pub(crate) fn run(out: &Path, flags: &[String]) -> Result<()> {
     let soname = format!("liblemmy.so.{}", version.abi_major);
     let [shared, archive] = build(flags, &soname)?;
 
-    for folder in ["include", "lib/pkgconfig", "lib/cmake/lemmy", "share/doc/lemmy"] {
+    for folder in ["include/lemmy", "lib/pkgconfig", "lib/cmake/lemmy", "share/doc/lemmy"] {
         fs::create_dir_all(out.join(folder))?;
     }
     for header in HEADERS {
