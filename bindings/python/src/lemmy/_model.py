@@ -129,8 +129,8 @@ class Model:
         """Loads a file (of a split one: its first part).
 
         mmproj: the file with the model's vision tower, so that it can see. threads: the calling one included; all CPUs
-        unless told. memory_limit: refuses model and sessions that would need more bytes. read_whole: for network drives,
-        instead of mapping the file. on_progress returns False to stop.
+        unless told. memory_limit: refuses model and sessions that would need more bytes. read_whole: for network
+        drives, instead of mapping the file. on_progress returns False to stop.
         """
         carrier = Carrier()
         wishes = options("model", _abi.ModelOptions)
@@ -218,8 +218,8 @@ class Model:
     ) -> Session:
         """A conversation.
 
-        system: instructions. tools: as OpenAI's interface has them. context: tokens that it can hold. kv_type: numbers of
-        the cache, "f16", "f32" or "q8_0".
+        system: instructions. tools: as OpenAI's interface has them. context: tokens that it can hold. kv_type: numbers
+        of the cache, "f16", "f32" or "q8_0".
         """
         from ._session import Session
 
@@ -260,7 +260,7 @@ class Model:
         return text_of("model_render_chat", self.handle.get(), *text_in(json.dumps(messages)), byref(wishes))
 
     def tokenize(self, text: str, *, parse_control: bool = False, add_bos: bool = False) -> list[int]:
-        """Tokens of a text. parse_control: "<|turn>" and its like become control tokens; never for what a user typed."""
+        """Tokens of a text. parse_control: "<|turn>" and its like become control tokens; never for what users typed."""
         flags = parse_control * _abi.TOKENIZE_PARSE_CONTROL | add_bos * _abi.TOKENIZE_ADD_BOS
         return ids_of("model_tokenize", self.handle.get(), *text_in(text), flags)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from ctypes import POINTER, byref, c_char_p, c_float, c_size_t, c_uint32, c_void_p, cast, memmove, pointer
+from ctypes import POINTER, Array, byref, c_char_p, c_float, c_size_t, c_uint32, c_void_p, cast, memmove, pointer
 from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any
@@ -16,7 +16,7 @@ from ._events import Event, EventKind, Finish, ToolCall
 from ._model import Cancel, Image, Progress
 
 #: Sees the logits before a token is sampled, and may change them in place: position, logits. Returns False to stop.
-OnLogits = Callable[[int, "Sequence[float]"], object]
+OnLogits = Callable[[int, "Array[c_float]"], object]
 
 
 class Constraint(IntEnum):
@@ -272,7 +272,7 @@ class Session:
         if cancel is not None:
             wishes.cancel = cancel.handle.get()
         if on_logits is not None:
-            wishes.on_logits = carrier.wrap(_abi.LogitsFn, lambda position, row, count: on_logits(position, view(row, count)))
+            wishes.on_logits = carrier.wrap(_abi.LogitsFn, lambda at, row, count: on_logits(at, view(row, count)))
         if on_token is not None:
             wishes.on_token = carrier.wrap(_abi.EventFn, lambda raw: on_token(known(raw.contents)))
         call(name, self.handle.get(), *arguments, byref(wishes))
@@ -280,9 +280,9 @@ class Session:
         return self.reply
 
 
-def view(row: Any, count: int) -> Sequence[float]:
+def view(row: Any, count: int) -> Array[c_float]:
     """Logits that the library lends to a callback, to be read and changed in place."""
-    logits: Sequence[float] = cast(row, POINTER(c_float * count)).contents
+    logits: Array[c_float] = cast(row, POINTER(c_float * count)).contents
     return logits
 
 
