@@ -74,12 +74,14 @@
 /* Which pointers may be NULL, for compilers that carry it on to Swift and Objective-C. */
 #if defined(__clang__)
 #define LEMMY_NULLABLE _Nullable
+#define LEMMY_NONNULL _Nonnull
 #define LEMMY_BEGIN                                                                                                    \
     _Pragma("clang diagnostic push") _Pragma("clang diagnostic ignored \"-Wnullability-extension\"")                   \
         _Pragma("clang assume_nonnull begin")
 #define LEMMY_END _Pragma("clang assume_nonnull end") _Pragma("clang diagnostic pop")
 #else
 #define LEMMY_NULLABLE
+#define LEMMY_NONNULL
 #define LEMMY_BEGIN
 #define LEMMY_END
 #endif
@@ -239,7 +241,7 @@ LEMMY_API LemmyStatus lemmy_pool_options_init(LemmyPoolOptions *options, size_t 
 
 /* Starts the threads. Where the system refuses some, the pool has fewer: lemmy_pool_threads tells. */
 LEMMY_API LemmyStatus lemmy_pool_new(const LemmyPoolOptions *LEMMY_NULLABLE options,
-                                     LemmyPool *LEMMY_NULLABLE *pool,
+                                     LemmyPool *LEMMY_NULLABLE *LEMMY_NONNULL pool,
                                      LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Threads that work, the calling one included. 0 for NULL. */
@@ -255,7 +257,7 @@ LEMMY_API void lemmy_pool_release(LemmyPool *LEMMY_NULLABLE pool);
  * What models can run on, as a JSON array of objects: "backend" ("cpu"), "index" (among those of the backend), "name"
  * (for people, for instance "cpu (avx2)"), "threads" (CPUs that the process may use). More keys may come.
  */
-LEMMY_API LemmyStatus lemmy_devices(LemmyBuffer *LEMMY_NULLABLE *json,
+LEMMY_API LemmyStatus lemmy_devices(LemmyBuffer *LEMMY_NULLABLE *LEMMY_NONNULL json,
                                     LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* ---- models ---------------------------------------------------------------------------------------------------- */
@@ -321,7 +323,7 @@ LEMMY_API LemmyStatus lemmy_model_estimate_with(const char *path, const LemmyMod
  * Fails with IO, GGUF or UNSUPPORTED if the file cannot be used, TEMPLATE if chat_template cannot be read, CANCELLED.
  */
 LEMMY_API LemmyStatus lemmy_model_load(const char *path, const LemmyModelOptions *LEMMY_NULLABLE options,
-                                       LemmyModel *LEMMY_NULLABLE *model,
+                                       LemmyModel *LEMMY_NULLABLE *LEMMY_NONNULL model,
                                        LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Another reference, which is the same pointer. The memory is given back when no reference and no session is left. */
@@ -349,8 +351,8 @@ LEMMY_API LemmyStatus lemmy_model_info(LemmyModel *model, LemmyModelInfo *out,
                                        LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Its chat template (Jinja). Lives until the last reference of the caller is released. */
-LEMMY_API LemmyStatus lemmy_model_chat_template(LemmyModel *model, const char *LEMMY_NULLABLE *out, size_t *out_len,
-                                                LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
+LEMMY_API LemmyStatus lemmy_model_chat_template(LemmyModel *model, const char *LEMMY_NULLABLE *LEMMY_NONNULL out,
+                                                size_t *out_len, LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* How a list of messages becomes a prompt. */
 typedef struct LemmyChatOptions {
@@ -376,7 +378,7 @@ LEMMY_API LemmyStatus lemmy_chat_options_init(LemmyChatOptions *options, size_t 
  */
 LEMMY_API LemmyStatus lemmy_model_render_chat(LemmyModel *model, const char *messages_json, size_t messages_len,
                                               const LemmyChatOptions *LEMMY_NULLABLE options,
-                                              LemmyBuffer *LEMMY_NULLABLE *text,
+                                              LemmyBuffer *LEMMY_NULLABLE *LEMMY_NONNULL text,
                                               LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* ---- tokens ---------------------------------------------------------------------------------------------------- */
@@ -400,8 +402,9 @@ LEMMY_API LemmyStatus lemmy_model_detokenize(LemmyModel *model, const uint32_t *
                                              size_t *out_len, LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Bytes of one token as it would be printed: not always whole characters, and no NUL behind. As long as the model. */
-LEMMY_API LemmyStatus lemmy_model_token_bytes(LemmyModel *model, uint32_t id, const uint8_t *LEMMY_NULLABLE *out,
-                                              size_t *out_len, LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
+LEMMY_API LemmyStatus lemmy_model_token_bytes(LemmyModel *model, uint32_t id,
+                                              const uint8_t *LEMMY_NULLABLE *LEMMY_NONNULL out, size_t *out_len,
+                                              LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* The token with exactly this spelling, control tokens included; LEMMY_NO_TOKEN if there is none. */
 LEMMY_API LemmyStatus lemmy_model_token_find(LemmyModel *model, const char *text, size_t text_len, uint32_t *out_id,
@@ -418,16 +421,17 @@ LEMMY_API LemmyStatus lemmy_model_token_flags(LemmyModel *model, uint32_t id, ui
 /* Turns tokens that come one by one into text that never ends inside a character. Keeps its model alive. */
 typedef struct LemmyDecoder LemmyDecoder;
 
-LEMMY_API LemmyStatus lemmy_decoder_new(LemmyModel *model, LemmyDecoder *LEMMY_NULLABLE *decoder,
+LEMMY_API LemmyStatus lemmy_decoder_new(LemmyModel *model, LemmyDecoder *LEMMY_NULLABLE *LEMMY_NONNULL decoder,
                                         LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Text that is complete after this token, perhaps none. Valid until the next call on this decoder. */
-LEMMY_API LemmyStatus lemmy_decoder_push(LemmyDecoder *decoder, uint32_t id, const char *LEMMY_NULLABLE *out,
-                                         size_t *out_len, LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
+LEMMY_API LemmyStatus lemmy_decoder_push(LemmyDecoder *decoder, uint32_t id,
+                                         const char *LEMMY_NULLABLE *LEMMY_NONNULL out, size_t *out_len,
+                                         LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* What was kept back, as U+FFFD; the decoder is as new. Valid until the next call on this decoder. */
-LEMMY_API LemmyStatus lemmy_decoder_finish(LemmyDecoder *decoder, const char *LEMMY_NULLABLE *out, size_t *out_len,
-                                           LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
+LEMMY_API LemmyStatus lemmy_decoder_finish(LemmyDecoder *decoder, const char *LEMMY_NULLABLE *LEMMY_NONNULL out,
+                                           size_t *out_len, LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 LEMMY_API void lemmy_decoder_free(LemmyDecoder *LEMMY_NULLABLE decoder);
 
@@ -451,7 +455,7 @@ LEMMY_API LemmyStatus lemmy_image_options_init(LemmyImageOptions *options, size_
  */
 LEMMY_API LemmyStatus lemmy_image_from_bytes(const uint8_t *data, size_t size,
                                              const LemmyImageOptions *LEMMY_NULLABLE options,
-                                             LemmyImage *LEMMY_NULLABLE *image,
+                                             LemmyImage *LEMMY_NULLABLE *LEMMY_NONNULL image,
                                              LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /*
@@ -460,7 +464,7 @@ LEMMY_API LemmyStatus lemmy_image_from_bytes(const uint8_t *data, size_t size,
  */
 LEMMY_API LemmyStatus lemmy_image_from_rgb(const uint8_t *pixels, uint32_t width, uint32_t height, size_t stride,
                                            const LemmyImageOptions *LEMMY_NULLABLE options,
-                                           LemmyImage *LEMMY_NULLABLE *image,
+                                           LemmyImage *LEMMY_NULLABLE *LEMMY_NONNULL image,
                                            LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Another reference, which is the same pointer. */
@@ -499,7 +503,7 @@ LEMMY_API LemmyStatus lemmy_model_memory(LemmyModel *model, const LemmySessionOp
 
 /* Makes a session. Its memory is reserved now and fills as it is used. */
 LEMMY_API LemmyStatus lemmy_session_new(LemmyModel *model, const LemmySessionOptions *LEMMY_NULLABLE options,
-                                        LemmySession *LEMMY_NULLABLE *session,
+                                        LemmySession *LEMMY_NULLABLE *LEMMY_NONNULL session,
                                         LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 LEMMY_API void lemmy_session_free(LemmySession *LEMMY_NULLABLE session);
@@ -513,7 +517,7 @@ LEMMY_API void lemmy_session_free(LemmySession *LEMMY_NULLABLE session);
  *     lemmy_session_generate(s, NULL, &error);
  */
 LEMMY_API LemmyStatus lemmy_session_add(LemmySession *session, const char *messages_json, size_t messages_len,
-                                        LemmyImage *const *LEMMY_NULLABLE images, size_t image_count,
+                                        LemmyImage *LEMMY_NONNULL const *LEMMY_NULLABLE images, size_t image_count,
                                         LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* What reading a conversation took, in tokens. */
@@ -530,13 +534,13 @@ typedef struct LemmySyncReport {
  * Fails with CONTEXT_FULL, TEMPLATE or UNSUPPORTED before anything is changed; with CANCELLED, and what was read stays.
  */
 LEMMY_API LemmyStatus lemmy_session_sync(LemmySession *session, const char *messages_json, size_t messages_len,
-                                         LemmyImage *const *LEMMY_NULLABLE images, size_t image_count,
+                                         LemmyImage *LEMMY_NONNULL const *LEMMY_NULLABLE images, size_t image_count,
                                          const LemmyChatOptions *LEMMY_NULLABLE options,
                                          LemmySyncReport *LEMMY_NULLABLE out,
                                          LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* The conversation so far as a JSON array of messages; pictures are data URLs in it. */
-LEMMY_API LemmyStatus lemmy_session_messages(LemmySession *session, LemmyBuffer *LEMMY_NULLABLE *json,
+LEMMY_API LemmyStatus lemmy_session_messages(LemmySession *session, LemmyBuffer *LEMMY_NULLABLE *LEMMY_NONNULL json,
                                              LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 typedef struct LemmySessionInfo {
@@ -564,7 +568,7 @@ LEMMY_API LemmyStatus lemmy_session_rewind(LemmySession *session, uint64_t posit
                                            LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* A second session with the same past and the same cancel. A reply in the making stays with the first. */
-LEMMY_API LemmyStatus lemmy_session_fork(LemmySession *session, LemmySession *LEMMY_NULLABLE *other,
+LEMMY_API LemmyStatus lemmy_session_fork(LemmySession *session, LemmySession *LEMMY_NULLABLE *LEMMY_NONNULL other,
                                          LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Begins anew: no tokens, no messages but the instructions (system). The tools stay. */
@@ -701,8 +705,8 @@ typedef struct LemmyGenerateOptions {
     uint64_t max_tokens; /* thoughts included; 0: the prompt is read, no more; LEMMY_DEFAULT_64: while there is room */
     uint64_t seed;       /* in place of the sampler's; LEMMY_DEFAULT_64: the sampler's */
     const LemmySamplerOptions *LEMMY_NULLABLE sampler; /* NULL: the model's recommendation */
-    const char *const *LEMMY_NULLABLE stop; /* each ends with a NUL, of 1 to 1024 bytes; the answer ends before it */
-    size_t stop_count;                      /* at most 256 */
+    const char *LEMMY_NONNULL const *LEMMY_NULLABLE stop; /* the answer ends before any of these NUL-terminated texts */
+    size_t stop_count;                      /* at most 256, of 1 to 1024 bytes */
     uint32_t thinking;                      /* 1: think first; default 0 */
     uint32_t thinking_budget;               /* most tokens of thoughts; LEMMY_DEFAULT: no limit */
     uint32_t constraint_kind;               /* LEMMY_CONSTRAINT_*; needs "grammar" */
@@ -731,7 +735,7 @@ LEMMY_API LemmyStatus lemmy_generate_options_init(LemmyGenerateOptions *options,
  * cannot do, TEMPLATE, IMAGE.
  */
 LEMMY_API LemmyStatus lemmy_session_send(LemmySession *session, const char *text, size_t text_len,
-                                         LemmyImage *const *LEMMY_NULLABLE images, size_t image_count,
+                                         LemmyImage *LEMMY_NONNULL const *LEMMY_NULLABLE images, size_t image_count,
                                          const LemmyGenerateOptions *LEMMY_NULLABLE options,
                                          LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
@@ -739,8 +743,7 @@ LEMMY_API LemmyStatus lemmy_session_send(LemmySession *session, const char *text
  * Begins the reply to what the session has: messages that were added since the last reply, else what sync or prefill
  * have read. (After sync, `thinking` was decided there.) Fails as lemmy_session_send.
  */
-LEMMY_API LemmyStatus lemmy_session_generate(LemmySession *session,
-                                             const LemmyGenerateOptions *LEMMY_NULLABLE options,
+LEMMY_API LemmyStatus lemmy_session_generate(LemmySession *session, const LemmyGenerateOptions *LEMMY_NULLABLE options,
                                              LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /*
@@ -786,14 +789,14 @@ LEMMY_API LemmyStatus lemmy_session_prefill(LemmySession *session, const uint32_
  *     lemmy_sampler_sample(sampler, logits, vocab, &id, &error);
  */
 LEMMY_API LemmyStatus lemmy_session_forward(LemmySession *session, const uint32_t *ids, size_t count,
-                                            float *LEMMY_NULLABLE *out_logits, size_t *out_count,
+                                            float *LEMMY_NULLABLE *LEMMY_NONNULL out_logits, size_t *out_count,
                                             LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Picks tokens. Same options, seed and logits: same tokens, for ever. */
 typedef struct LemmySampler LemmySampler;
 
 LEMMY_API LemmyStatus lemmy_sampler_new(const LemmySamplerOptions *LEMMY_NULLABLE options,
-                                        LemmySampler *LEMMY_NULLABLE *sampler,
+                                        LemmySampler *LEMMY_NULLABLE *LEMMY_NONNULL sampler,
                                         LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* A token for one row of logits, in the order of ids. Fails with NUMERIC for NaN and positive infinity. */
@@ -823,9 +826,8 @@ LEMMY_API LemmyStatus lemmy_session_save_file(LemmySession *session, const char 
  * Brings a saved session back without reading its tokens again; it goes on bit by bit as the saved one. `cancel` stops
  * what it does later. Fails with IO; with SESSION if the bytes are damaged or of another model.
  */
-LEMMY_API LemmyStatus lemmy_model_restore_file(LemmyModel *model, const char *path,
-                                               LemmyCancel *LEMMY_NULLABLE cancel,
-                                               LemmySession *LEMMY_NULLABLE *session,
+LEMMY_API LemmyStatus lemmy_model_restore_file(LemmyModel *model, const char *path, LemmyCancel *LEMMY_NULLABLE cancel,
+                                               LemmySession *LEMMY_NULLABLE *LEMMY_NONNULL session,
                                                LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /* Takes the next bytes. Returns 0 when it has them all; else the call fails with CANCELLED. */
@@ -840,7 +842,8 @@ LEMMY_API LemmyStatus lemmy_session_save(LemmySession *session, LemmyWriteFn wri
 
 /* Brings one back through a function, which may be asked for more bytes than the session has. */
 LEMMY_API LemmyStatus lemmy_model_restore(LemmyModel *model, LemmyReadFn read, void *LEMMY_NULLABLE user_data,
-                                          LemmyCancel *LEMMY_NULLABLE cancel, LemmySession *LEMMY_NULLABLE *session,
+                                          LemmyCancel *LEMMY_NULLABLE cancel,
+                                          LemmySession *LEMMY_NULLABLE *LEMMY_NONNULL session,
                                           LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 LEMMY_END
