@@ -336,7 +336,7 @@ typedef struct LemmyModelInfo {
     const char *name;                            /* for people */
     const char *architecture;                    /* "gemma4" */
     const char *backend;                         /* what it runs on, for instance "cpu (avx2)" */
-    const char *types;                           /* number types, most bytes first: "q4_k,q6_k,f32" */
+    const char *types;                           /* number types, most bytes first: "Q4_K,Q6_K,F32" */
     const char *LEMMY_NULLABLE template_warning; /* what a person should know about the chat template, else NULL */
     uint64_t parameters;                         /* numbers in all tensors */
     uint64_t file_bytes;
@@ -740,8 +740,8 @@ LEMMY_API LemmyStatus lemmy_session_send(LemmySession *session, const char *text
                                          LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
 
 /*
- * Begins the reply to what the session has: messages that were added since the last reply, else what sync or prefill
- * have read. (After sync, `thinking` was decided there.) Fails as lemmy_session_send.
+ * Begins the reply to messages that wait for one, after add or sync (with the same `thinking` as there: else the end of
+ * the prompt is read again); else goes on from the last token that the session has. Fails as lemmy_session_send.
  */
 LEMMY_API LemmyStatus lemmy_session_generate(LemmySession *session, const LemmyGenerateOptions *LEMMY_NULLABLE options,
                                              LemmyError *LEMMY_NULLABLE *LEMMY_NULLABLE error);
@@ -774,7 +774,7 @@ LEMMY_API LemmyStatus lemmy_session_finish(LemmySession *session, LemmyFinish *o
 
 /*
  * Reads tokens, without logits. on_progress is told how far it is. Fails with CONTEXT_FULL before anything is read;
- * with CANCELLED, and what was read stays. A reply in the making is stopped first.
+ * with CANCELLED, and what was read stays. A reply in the making is stopped first, and no message waits for one.
  */
 LEMMY_API LemmyStatus lemmy_session_prefill(LemmySession *session, const uint32_t *LEMMY_NULLABLE ids, size_t count,
                                             LemmyProgressFn LEMMY_NULLABLE on_progress, void *LEMMY_NULLABLE user_data,
