@@ -127,9 +127,13 @@ impl LemmyGenerateOptions {
     ///
     /// Pointers are as the header says.
     unsafe fn constraint(&self) -> Result<Option<Constraint>, Failure> {
-        const KINDS: [Option<fn(String) -> Constraint>; 4] =
-            [None, Some(Constraint::JsonSchema), Some(Constraint::Regex), Some(Constraint::Lark)];
-        let Some(kind) = value::choice("constraint_kind", self.constraint_kind, &KINDS)? else { return Ok(None) };
+        let kind: fn(String) -> Constraint = match self.constraint_kind {
+            0 => return Ok(None),
+            1 => Constraint::JsonSchema,
+            2 => Constraint::Regex,
+            3 => Constraint::Lark,
+            other => return Err(Failure::argument("constraint_kind", format!("found {other}, expected 0 to 3"))),
+        };
         // SAFETY: as promised.
         let text = unsafe { text::read("constraint", self.constraint, self.constraint_len) }?;
         Ok(Some(kind(text.into())))
@@ -248,9 +252,9 @@ pub unsafe extern "C" fn lemmy_session_generate(
             let options: LemmyGenerateOptions = versioned::read("options", options)?;
             with(session, |state| {
                 let options = options.options(state.session.model())?;
-                // Stopping the reply in the making may leave added messages waiting.
+                // Stopping the reply in the making may leave messages waiting.
                 state.halt();
-                let source = if state.has_added { Source::Turn(Vec::new()) } else { Source::Here };
+                let source = if state.is_asked { Source::Turn(Vec::new()) } else { Source::Here };
                 state.begin(source, options)
             })
         })

@@ -42,6 +42,7 @@ pub unsafe extern "C" fn lemmy_session_prefill(
 /// Piece by piece, so that it can be stopped between two; what is wrong with any is said before the first.
 fn prefill(state: &mut State, ids: &[u32], progress: Option<Progress>) -> Result<(), Failure> {
     state.halt();
+    state.is_asked = false;
     let session = &mut state.session;
     let (used, capacity, vocab) =
         (session.tokens().len(), session.capacity(), session.model().tokenizer().vocab_size());
@@ -85,6 +86,7 @@ pub unsafe extern "C" fn lemmy_session_forward(
             let ids = text::array("ids", ids, count)?;
             with(session, |state| {
                 state.halt();
+                state.is_asked = false;
                 let mut logits = state.session.forward(ids)?;
                 let row = logits.last();
                 out_logits.set(row.as_mut_ptr());

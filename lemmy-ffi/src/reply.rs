@@ -4,7 +4,7 @@ use std::ffi::{c_char, c_void};
 use std::ptr::null;
 
 use lemmy_core::chat::Zone;
-use lemmy_core::{Event, Finish, FinishReason, GenerateOptions, Session, Source, TokenEvent, TokenId};
+use lemmy_core::{Event, Finish, FinishReason, GenerateOptions, Message, Session, Source, TokenEvent, TokenId};
 
 use crate::error::{Failure, LemmyError, LemmyStatus};
 use crate::guard::guard;
@@ -16,8 +16,8 @@ use crate::versioned::{self, Out};
 /// A session and its reply.
 pub(crate) struct State {
     pub(crate) session: Session,
-    /// Whether messages were added that no reply has read.
-    pub(crate) has_added: bool,
+    /// Whether messages wait for a reply.
+    pub(crate) is_asked: bool,
     phase: Phase,
     lent: Texts,
 }
@@ -25,20 +25,22 @@ pub(crate) struct State {
 enum Phase {
     /// No reply, or one that failed.
     Idle,
-    /// A reply is in the making. `had_added`: messages were added before it, so that it may have to be asked for again.
+    /// A reply is in the making. `was_asked`: messages waited for it, and do so again if it says nothing.
     Running {
-        had_added: bool,
+        was_asked: bool,
     },
     Over(Finish),
 }
 
 impl State {
     pub(crate) fn new(session: Session) -> Self {
-        Self { session, has_added: false, phase: Phase::Idle, lent: Texts::default() }
+        let last = session.chat().messages.last();
+        let is_asked = matches!(last, Some(Message::User(_) | Message::ToolResult { .. }));
+        Self { session, is_asked, phase: Phase::Idle, lent: Texts::default() }
     }
 
     pub(crate) fn fork(&self) -> Result<Self, Failure> {
-        Ok(Self { has_added: self.has_added, ..Self::new(self.session.fork()?) })
+        Ok(Self { is_asked: self.is_asked, ..Self::new(self.session.fork()?) })
     }
 
     pub(crate) fn is_generating(&self) -> bool {
@@ -49,8 +51,8 @@ impl State {
     pub(crate) fn begin(&mut self, source: Source, options: GenerateOptions) -> Result<(), Failure> {
         self.halt();
         self.session.begin(source, options)?;
-        self.phase = Phase::Running { had_added: self.has_added };
-        self.has_added = false;
+        self.phase = Phase::Running { was_asked: self.is_asked };
+        self.is_asked = false;
         Ok(())
     }
 
@@ -63,16 +65,15 @@ impl State {
         }
     }
 
-    /// There is no reply any more, nor anything to be read for one.
+    /// There is no reply any more, and nothing waits for one.
     pub(crate) fn forget(&mut self) {
         self.phase = Phase::Idle;
-        self.has_added = false;
+        self.is_asked = false;
     }
 
     fn end(&mut self, finish: Finish) {
-        if let Phase::Running { had_added } = self.phase {
-            // What was added before a reply that said nothing still waits for one.
-            self.has_added |= had_added && finish.usage.generated == 0;
+        if let Phase::Running { was_asked } = self.phase {
+            self.is_asked |= was_asked && finish.usage.generated == 0;
         }
         self.phase = Phase::Over(finish);
     }
@@ -87,7 +88,7 @@ impl State {
 
     /// The next event. Its pointers are good until the next call.
     fn next(&mut self) -> Result<LemmyEvent, Failure> {
-        while let Phase::Running { had_added } = self.phase {
+        while let Phase::Running { was_asked } = self.phase {
             match self.session.step() {
                 Ok(Some(Event::Finished(finish))) => self.end(finish),
                 Ok(Some(event)) => {
@@ -97,7 +98,7 @@ impl State {
                 }
                 Ok(None) => self.phase = Phase::Idle,
                 Err(error) => {
-                    (self.phase, self.has_added) = (Phase::Idle, had_added);
+                    (self.phase, self.is_asked) = (Phase::Idle, was_asked);
                     return Err(error.into());
                 }
             }

@@ -188,7 +188,7 @@ pub unsafe extern "C" fn lemmy_session_add(
                 state.halt();
                 for message in messages {
                     state.session.add(message);
-                    state.has_added = true;
+                    state.is_asked = true;
                 }
                 Ok(())
             })
@@ -266,6 +266,7 @@ fn sync(state: &mut State, chat: lemmy_core::Chat, progress: Option<Progress>) -
             _ => {}
         }
     }
+    state.is_asked = true;
     Ok(LemmySyncReport {
         struct_size: size_of::<LemmySyncReport>(),
         reused: report.reused as u64,

@@ -181,7 +181,7 @@ static void stops_and_constraints(LemmyModel *model) {
     OK(lemmy_session_send(session, "What is 12 + 30?", LEMMY_NUL_TERMINATED, NULL, 0, &options, &error));
     reply = finish(session);
     CHECK(strcmp(reply.text, "x") == 0);
-    options.constraint = "start:";
+    options.constraint = "start: (";
     FAILS(LEMMY_E_ARGUMENT, "constraint", lemmy_session_send(session, "Hi", 2, NULL, 0, &options, &error));
     options.constraint = NULL;
     FAILS(LEMMY_E_ARGUMENT, "constraint", lemmy_session_send(session, "Hi", 2, NULL, 0, &options, &error));
