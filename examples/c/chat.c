@@ -15,6 +15,7 @@
 #include <string.h>
 
 static LemmyCancel *cancel;
+static LemmyError *error;
 
 static void on_interrupt(int signal_number) {
     (void)signal_number;
@@ -22,7 +23,7 @@ static void on_interrupt(int signal_number) {
 }
 
 /* Prints a failure, if it is one, and frees it. */
-static int failed(LemmyStatus status, LemmyError *error) {
+static int failed(LemmyStatus status) {
     if (status == LEMMY_OK) return 0;
     fprintf(stderr, "%s: %s\n", lemmy_status_name(status), lemmy_error_message(error));
     lemmy_error_free(error);
@@ -31,12 +32,11 @@ static int failed(LemmyStatus status, LemmyError *error) {
 
 /* Says a line and shows the answer; returns 0 on success. */
 static int answer(LemmySession *session, const char *line, const LemmyGenerateOptions *options) {
-    LemmyError *error = NULL;
-    if (failed(lemmy_session_send(session, line, LEMMY_NUL_TERMINATED, NULL, 0, options, &error), error)) return 1;
+    if (failed(lemmy_session_send(session, line, LEMMY_NUL_TERMINATED, NULL, 0, options, &error))) return 1;
     LemmyEvent event = {0};
     event.struct_size = sizeof event;
     do {
-        if (failed(lemmy_session_next(session, &event, &error), error)) return 1;
+        if (failed(lemmy_session_next(session, &event, &error))) return 1;
         if (event.kind == LEMMY_EVENT_TEXT) {
             fwrite(event.text, 1, event.text_len, stdout);
             fflush(stdout);
@@ -60,8 +60,7 @@ static int converse(LemmyModel *model, const char *temperature, const char *syst
         options.system_len = LEMMY_NUL_TERMINATED;
     }
     LemmySession *session = NULL;
-    LemmyError *error = NULL;
-    if (failed(lemmy_session_new(model, &options, &session, &error), error)) return 1;
+    if (failed(lemmy_session_new(model, &options, &session, &error))) return 1;
     LemmySamplerOptions sampler;
     lemmy_sampler_options_init(&sampler, sizeof sampler);
     if (temperature && strcmp(temperature, "-") != 0) sampler.temperature = strtof(temperature, NULL);
@@ -85,8 +84,7 @@ int main(int argc, char **argv) {
         return 2;
     }
     LemmyModel *model = NULL;
-    LemmyError *error = NULL;
-    if (failed(lemmy_model_load(argv[1], NULL, &model, &error), error)) return 1;
+    if (failed(lemmy_model_load(argv[1], NULL, &model, &error))) return 1;
     cancel = lemmy_cancel_new();
     signal(SIGINT, on_interrupt);
     int result = converse(model, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
