@@ -11,7 +11,7 @@
 #include <stdlib.h>
 
 static int estimate(const char *path, uint64_t context) {
-    LemmyMemory memory = {sizeof(LemmyMemory), 0, 0, 0, 0};
+    LemmyMemory memory = {sizeof(LemmyMemory), 0, 0, 0, 0, 0};
     LemmyError *error = NULL;
     LemmyStatus status = lemmy_model_estimate(path, context, &memory, &error);
     if (status != LEMMY_OK) {

@@ -1,51 +1,106 @@
 //! Status numbers and the error object.
 
 use std::ffi::{CStr, CString, c_char};
+use std::fmt;
 
 use lemmy_core::{Error, ErrorKind, GgufError};
 
 use crate::guard::guard_value;
 
-/// 0, or the number of an [`ErrorKind`].
+/// 0, a state of the C interface (1 to 99), or the number of an [`ErrorKind`].
 ///
 /// An integer and not an enum: the width of a C enum and what becomes of unknown values differ by language.
 pub type LemmyStatus = i32;
 
 pub(crate) const OK: LemmyStatus = 0;
 
-/// What went wrong in one call. Belongs to the caller.
-pub struct LemmyError {
-    error: Error,
-    message: CString,
+/// What a call can fail with.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The library's own failure.
+    Core(Error),
+    /// Another call on this object has not returned yet.
+    Busy(&'static str),
+    /// The caller's array is too small.
+    Buffer { name: &'static str, needed: usize, capacity: usize },
+    /// Something is set in options that this library does not know.
+    Field { name: &'static str, offset: usize },
+    /// The object is not in a state for this call.
+    State(&'static str),
 }
 
-impl LemmyError {
-    pub(crate) fn into_raw(error: Error) -> *mut Self {
-        // Names out of a file may hold NUL; in C it would end the message there.
-        let text = error.to_string().replace('\0', "\u{fffd}");
-        let message = CString::new(text).unwrap_or_default();
-        Box::into_raw(Box::new(Self { error, message }))
+impl Failure {
+    /// A bad argument: what was found, and what is allowed.
+    pub(crate) fn argument(name: &'static str, reason: impl Into<String>) -> Self {
+        Self::Core(Error::Argument { name, reason: reason.into() })
+    }
+
+    pub(crate) fn status(&self) -> LemmyStatus {
+        match self {
+            Self::Core(error) => error.kind() as LemmyStatus,
+            Self::Busy(_) => own::BUSY,
+            Self::Buffer { .. } => own::BUFFER,
+            Self::Field { .. } => own::FIELD,
+            Self::State(_) => own::STATE,
+        }
     }
 
     fn value(&self, which: u32) -> Option<u64> {
         let number = |n: usize| u64::try_from(n).ok();
-        match (&self.error, which) {
-            (Error::OutOfMemory { needed, .. }, value::NEEDED) => Some(*needed),
-            (Error::OutOfMemory { limit, .. }, value::LIMIT) => Some(*limit),
-            (Error::ContextFull { used, .. }, value::USED) => number(*used),
-            (Error::ContextFull { requested, .. }, value::REQUESTED) => number(*requested),
-            (Error::ContextFull { capacity, .. }, value::CAPACITY) => number(*capacity),
-            (Error::RewindTooFar { to, .. }, value::REQUESTED) => number(*to),
-            (Error::RewindTooFar { oldest, .. }, value::LIMIT) => number(*oldest),
-            (Error::Gguf { source: GgufError::Malformed { at, .. }, .. }, value::POSITION) => Some(*at),
+        match (self, which) {
+            (Self::Buffer { needed, .. }, value::NEEDED) => number(*needed),
+            (Self::Buffer { capacity, .. }, value::CAPACITY) => number(*capacity),
+            (Self::Field { offset, .. }, value::POSITION) => number(*offset),
+            (Self::Core(error), _) => value_of(error, which),
             _ => None,
         }
     }
+}
 
-    #[cfg(test)]
-    pub(crate) fn text(&self) -> &str {
-        self.message.to_str().unwrap_or_default()
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self::Core(error)
     }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Core(error) => error.fmt(f),
+            Self::Busy(what) => write!(f, "the {what} is busy: another call on it has not returned yet"),
+            Self::Buffer { name, needed, capacity } => {
+                write!(f, "{name} is too small: found room for {capacity}, expected {needed}")
+            }
+            Self::Field { name, offset } => {
+                write!(f, "{name}: what is set at byte {offset} is not known to this version of the library")
+            }
+            Self::State(what) => f.write_str(what),
+        }
+    }
+}
+
+fn value_of(error: &Error, which: u32) -> Option<u64> {
+    let number = |n: usize| u64::try_from(n).ok();
+    match (error, which) {
+        (Error::OutOfMemory { needed, .. }, value::NEEDED) => Some(*needed),
+        (Error::OutOfMemory { limit, .. }, value::LIMIT) => Some(*limit),
+        (Error::ContextFull { used, .. }, value::USED) => number(*used),
+        (Error::ContextFull { requested, .. }, value::REQUESTED) => number(*requested),
+        (Error::ContextFull { capacity, .. }, value::CAPACITY) => number(*capacity),
+        (Error::RewindTooFar { to, .. }, value::REQUESTED) => number(*to),
+        (Error::RewindTooFar { oldest, .. }, value::LIMIT) => number(*oldest),
+        (Error::Gguf { source: GgufError::Malformed { at, .. }, .. }, value::POSITION) => Some(*at),
+        _ => None,
+    }
+}
+
+/// States that only the C interface knows: 1 to 99.
+mod own {
+    use super::LemmyStatus;
+    pub(super) const BUSY: LemmyStatus = 1;
+    pub(super) const BUFFER: LemmyStatus = 2;
+    pub(super) const FIELD: LemmyStatus = 3;
+    pub(super) const STATE: LemmyStatus = 4;
 }
 
 /// Numbers that an error may carry: `LEMMY_VALUE_*`.
@@ -58,7 +113,29 @@ mod value {
     pub(super) const POSITION: u32 = 6;
 }
 
+/// What went wrong in one call. Belongs to the caller.
+pub struct LemmyError {
+    failure: Failure,
+    message: CString,
+}
+
+impl LemmyError {
+    pub(crate) fn into_raw(failure: Failure) -> *mut Self {
+        // Names out of a file may hold NUL; in C it would end the message there.
+        let text = failure.to_string().replace('\0', "\u{fffd}");
+        let message = CString::new(text).unwrap_or_default();
+        Box::into_raw(Box::new(Self { failure, message }))
+    }
+
+    #[cfg(test)]
+    pub(crate) fn text(&self) -> &str {
+        self.message.to_str().unwrap_or_default()
+    }
+}
+
 fn name(status: LemmyStatus) -> &'static CStr {
+    const OWN: &[(LemmyStatus, &CStr)] =
+        &[(OK, c"Ok"), (own::BUSY, c"Busy"), (own::BUFFER, c"Buffer"), (own::FIELD, c"Field"), (own::STATE, c"State")];
     const NAMES: &[(ErrorKind, &CStr)] = &[
         (ErrorKind::Io, c"Io"),
         (ErrorKind::FileChanged, c"FileChanged"),
@@ -76,10 +153,9 @@ fn name(status: LemmyStatus) -> &'static CStr {
         (ErrorKind::Forked, c"Forked"),
         (ErrorKind::Internal, c"Internal"),
     ];
-    match status {
-        OK => c"Ok",
-        _ => NAMES.iter().find(|(kind, _)| *kind as LemmyStatus == status).map_or(c"Unknown", |(_, name)| name),
-    }
+    let own = OWN.iter().find(|(number, _)| *number == status).map(|(_, name)| *name);
+    let core = || NAMES.iter().find(|(kind, _)| *kind as LemmyStatus == status).map(|(_, name)| *name);
+    own.or_else(core).unwrap_or(c"Unknown")
 }
 
 /// Name of a status, for instance `ContextFull`; `Unknown` for a number that this library does not know. Static.
@@ -91,7 +167,7 @@ pub extern "C" fn lemmy_status_name(status: LemmyStatus) -> *const c_char {
 /// The status that the failed call returned; 0 for null.
 #[unsafe(no_mangle)]
 pub extern "C" fn lemmy_error_code(error: Option<&LemmyError>) -> LemmyStatus {
-    guard_value(ErrorKind::Internal as LemmyStatus, || error.map_or(OK, |error| error.error.kind() as LemmyStatus))
+    guard_value(ErrorKind::Internal as LemmyStatus, || error.map_or(OK, |error| error.failure.status()))
 }
 
 /// What went wrong, in English; empty for null. Lives as long as the error.
@@ -107,7 +183,7 @@ pub extern "C" fn lemmy_error_message(error: Option<&LemmyError>) -> *const c_ch
 /// `out` is null or may be written to. It may hold nothing yet, so it is no reference.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn lemmy_error_value(error: Option<&LemmyError>, which: u32, out: *mut u64) -> i32 {
-    guard_value(0, || match error.and_then(|error| error.value(which)) {
+    guard_value(0, || match error.and_then(|error| error.failure.value(which)) {
         Some(value) if !out.is_null() => {
             // SAFETY: not null, and the caller says that it may be written to.
             unsafe { out.write(value) };
@@ -136,8 +212,8 @@ pub unsafe extern "C" fn lemmy_error_free(error: *mut LemmyError) {
 mod tests {
     use super::*;
 
-    fn read(error: Error, which: u32) -> Option<u64> {
-        let object = LemmyError::into_raw(error);
+    fn read(failure: impl Into<Failure>, which: u32) -> Option<u64> {
+        let object = LemmyError::into_raw(failure.into());
         let mut out = 99;
         // SAFETY: just made, not freed yet; `out` is a variable of ours.
         let found = unsafe { lemmy_error_value(Some(&*object), which, &mut out) };
@@ -155,6 +231,9 @@ mod tests {
         let gguf = GgufError::Malformed { at: 12, what: "x".into(), found: "y".into(), expected: "z".into() };
         assert_eq!(read(Error::Gguf { file: "f".into(), source: gguf }, 6), Some(12));
         assert_eq!(read(Error::Cancelled, 1), None);
+        let buffer = || Failure::Buffer { name: "ids", needed: 7, capacity: 2 };
+        assert_eq!([1, 5, 2].map(|which| read(buffer(), which)), [Some(7), Some(2), None]);
+        assert_eq!(read(Failure::Field { name: "options", offset: 40 }, 6), Some(40));
     }
 
     #[test]
@@ -170,7 +249,7 @@ mod tests {
 
     #[test]
     fn message_may_hold_nul() {
-        let object = LemmyError::into_raw(Error::Unsupported("a\0b".into()));
+        let object = LemmyError::into_raw(Error::Unsupported("a\0b".into()).into());
         // SAFETY: just made; freed once.
         unsafe {
             assert_eq!((*object).text(), "unsupported: a\u{fffd}b");

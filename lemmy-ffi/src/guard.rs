@@ -7,20 +7,20 @@ use std::sync::Once;
 
 use lemmy_core::Error;
 
-use crate::error::{LemmyError, LemmyStatus, OK};
+use crate::error::{Failure, LemmyError, LemmyStatus, OK};
 
 /// Runs a fallible export. The error, if any, goes to `*error` (where the caller wants one), which is null otherwise.
 ///
 /// # Safety
 ///
 /// `error` is null or may be written to.
-pub(crate) unsafe fn guard(error: *mut *mut LemmyError, body: impl FnOnce() -> Result<(), Error>) -> LemmyStatus {
+pub(crate) unsafe fn guard(error: *mut *mut LemmyError, body: impl FnOnce() -> Result<(), Failure>) -> LemmyStatus {
     let failure = match catch(body) {
         Ok(Ok(())) => None,
         Ok(Err(failure)) => Some(failure),
-        Err(panic) => Some(Error::Internal(panic)),
+        Err(panic) => Some(Error::Internal(panic).into()),
     };
-    let status = failure.as_ref().map_or(OK, |failure| failure.kind() as LemmyStatus);
+    let status = failure.as_ref().map_or(OK, Failure::status);
     if !error.is_null() {
         let object = failure.map_or(std::ptr::null_mut(), LemmyError::into_raw);
         // SAFETY: not null, and the caller says that it may be written to. Nothing is read: it may hold anything.
@@ -97,7 +97,7 @@ mod tests {
     use super::*;
     use std::ptr::null_mut;
 
-    fn run(body: impl FnOnce() -> Result<(), Error>) -> (LemmyStatus, Option<LemmyError>) {
+    fn run(body: impl FnOnce() -> Result<(), Failure>) -> (LemmyStatus, Option<LemmyError>) {
         // What an uninitialised variable of the caller may hold; it must not be read.
         let mut error = std::ptr::dangling_mut::<LemmyError>();
         // SAFETY: `error` is a variable of ours.
@@ -115,7 +115,7 @@ mod tests {
 
     #[test]
     fn errors_keep_their_number_and_text() {
-        let (status, error) = run(|| Err(Error::ContextFull { used: 7, requested: 5, capacity: 10 }));
+        let (status, error) = run(|| Err(Error::ContextFull { used: 7, requested: 5, capacity: 10 }.into()));
         assert_eq!(status, 500);
         assert_eq!(error.unwrap().text(), "context full: 7 used + 5 requested > 10");
     }
@@ -144,7 +144,7 @@ mod tests {
     #[test]
     fn nobody_has_to_take_the_error() {
         // SAFETY: null is allowed.
-        assert_eq!(unsafe { guard(null_mut(), || Err(Error::Cancelled)) }, 800);
+        assert_eq!(unsafe { guard(null_mut(), || Err(Error::Cancelled.into())) }, 800);
         // SAFETY: as above.
         assert_eq!(unsafe { guard(null_mut(), || panic!("nobody listens")) }, 900);
     }

@@ -7,7 +7,7 @@ use crate::guard::guard_value;
 /// Changes when something that C programs rely on changes.
 const ABI_MAJOR: u32 = 0;
 /// Changes when something is added.
-const ABI_MINOR: u32 = 1;
+const ABI_MINOR: u32 = 2;
 
 const VERSION: &CStr = match CStr::from_bytes_with_nul(concat!(env!("CARGO_PKG_VERSION"), "\0").as_bytes()) {
     Ok(version) => version,
@@ -26,10 +26,17 @@ pub extern "C" fn lemmy_version() -> *const c_char {
     guard_value(c"".as_ptr(), || VERSION.as_ptr())
 }
 
+const FEATURES: &CStr = match (cfg!(feature = "grammar"), cfg!(feature = "vision")) {
+    (false, false) => c"cpu",
+    (true, false) => c"cpu,grammar",
+    (false, true) => c"cpu,vision",
+    (true, true) => c"cpu,grammar,vision",
+};
+
 /// What was built in, separated by commas. Static.
 #[unsafe(no_mangle)]
 pub extern "C" fn lemmy_features() -> *const c_char {
-    guard_value(c"".as_ptr(), || c"cpu".as_ptr())
+    guard_value(c"".as_ptr(), || FEATURES.as_ptr())
 }
 
 #[cfg(test)]

@@ -179,6 +179,22 @@ impl Session {
         self.chat.messages.push(message);
     }
 
+    /// Begins anew: forgets all tokens, and all messages but instructions. A reply in the making is stopped first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`rewind`](Self::rewind), which to 0 has none today.
+    pub fn clear(&mut self) -> Result<()> {
+        self.stop();
+        self.cut(0)?;
+        let instructions = matches!(self.chat.messages.first(), Some(Message::System(_)));
+        self.chat.messages.truncate(instructions.into());
+        self.unread = None;
+        self.start = StartState::Answer;
+        self.warned.clear();
+        Ok(())
+    }
+
     /// The session's conversation.
     pub fn chat(&self) -> &Chat {
         &self.chat

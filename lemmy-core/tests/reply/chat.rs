@@ -51,6 +51,26 @@ fn questions_and_answers_become_the_conversation() {
 }
 
 #[test]
+fn a_cleared_session_keeps_its_instructions_and_begins_anew() {
+    let actor = Actor::new(&["fine", "@<turn|>"]);
+    let mut session = actor.model.session().context(1024).system("Be brief.").tools(vec![tool("f")]).build().unwrap();
+    let mut ask = || {
+        session.clear().unwrap();
+        assert_eq!((session.tokens(), messages(&session)), (&[][..], &[Message::System("Be brief.".into())][..]));
+        assert_eq!(session.chat().tools, [tool("f")]);
+        actor.says(&["fine", "@<turn|>"]);
+        assert_eq!(session.send("How are you?", options()).unwrap().text().unwrap(), "fine");
+        session.tokens().to_vec()
+    };
+    assert_eq!(ask(), ask());
+    // Without instructions nothing is left; a reply in the making is stopped.
+    let mut session = actor.session();
+    session.begin("How are you?", options()).unwrap();
+    session.clear().unwrap();
+    assert!(messages(&session).is_empty() && session.step().unwrap().is_none());
+}
+
+#[test]
 fn thoughts_and_calls_are_kept_and_tools_can_answer() {
     let actor = Actor::new(&[
         "@<|channel>",

@@ -1,4 +1,4 @@
-/* Every exported function, used and misused. argv[1]: a folder, which is no model file. Prints nothing if all is well. */
+/* A program of ABI 0.1, with that header: it goes on with the library of today. argv[1]: a folder, argv[2]: a model. */
 #include <lemmy.h>
 
 #include <stdio.h>
@@ -19,8 +19,8 @@ int main(int argc, char **argv) {
     LemmyError *error = (LemmyError *)&memory; /* stands for an uninitialised variable */
     uint64_t number = 9;
 
-    CHECK(argc == 2);
-    CHECK(lemmy_abi_version() == (LEMMY_ABI_MAJOR << 16 | LEMMY_ABI_MINOR));
+    CHECK(argc == 3);
+    CHECK(lemmy_abi_version() >> 16 == LEMMY_ABI_MAJOR && (lemmy_abi_version() & 0xffff) >= LEMMY_ABI_MINOR);
     CHECK(strlen(lemmy_version()) > 0);
     CHECK(strstr(lemmy_features(), "cpu") != NULL);
 
@@ -33,13 +33,16 @@ int main(int argc, char **argv) {
     CHECK(lemmy_error_value(NULL, LEMMY_VALUE_LIMIT, &number) == 0 && number == 9);
     lemmy_error_free(NULL);
 
+    CHECK(lemmy_model_estimate(argv[2], 512, &memory, &error) == LEMMY_OK && error == NULL);
+    CHECK(memory.weights > 1000000 && memory.kv_per_session > 0 && memory.scratch > 0);
+
     /* a path that does not exist */
     CHECK(lemmy_model_estimate("no-such-file.gguf", 512, &memory, &error) == LEMMY_E_IO);
     CHECK(lemmy_error_code(error) == LEMMY_E_IO);
     CHECK(strstr(lemmy_error_message(error), "no-such-file.gguf") != NULL);
     CHECK(lemmy_error_value(error, LEMMY_VALUE_POSITION, &number) == 0 && number == 9);
     CHECK(lemmy_error_value(error, LEMMY_VALUE_POSITION, NULL) == 0);
-    CHECK(memory.weights == 9 && memory.scratch == 9);
+    CHECK(memory.weights > 1000000);
     lemmy_error_free(error);
 
     /* something that is no file, and nobody who wants the error */
