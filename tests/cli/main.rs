@@ -5,10 +5,14 @@
 mod bench;
 mod chat;
 mod files;
+#[cfg(feature = "pull")]
+mod hub;
 mod inspect;
 mod logits;
 #[cfg(feature = "nano")]
 mod nano;
+#[cfg(feature = "pull")]
+mod pull;
 mod quantize;
 mod run;
 mod streams;
@@ -34,7 +38,7 @@ fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The binary, with nothing of the tester's environment that it listens to and an empty stdin.
+/// The binary, with nothing of the tester's environment and settings that it listens to and an empty stdin.
 fn lemmy<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lemmy"));
     for (name, _) in std::env::vars_os() {
@@ -42,6 +46,7 @@ fn lemmy<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> C
             command.env_remove(name);
         }
     }
+    command.env("XDG_CONFIG_HOME", "/no-such-folder");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }
