@@ -3,11 +3,13 @@
 #![deny(unsafe_code)] // not `forbid`: `closed` and `terminal` call the system
 
 mod bench;
+mod cache;
 mod chat;
 mod closed;
 mod completions;
 mod config;
 mod detokenize;
+mod devices;
 mod doctor;
 mod estimate;
 mod failure;
@@ -99,6 +101,8 @@ enum Command {
     #[command(visible_alias = "ls")]
     List(list::Args),
     Rm(rm::Args),
+    Cache(cache::Args),
+    Devices(devices::Args),
     Doctor(doctor::Args),
     Completions(completions::Args),
     Man(completions::ManArgs),
@@ -112,17 +116,23 @@ struct Context {
 
 /// Parses the arguments, runs the subcommand, reports what went wrong.
 pub(crate) fn main() -> ExitCode {
-    let arguments = spelled(std::env::args_os());
-    let json = arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json" || a == "--stream-json");
-    let done = config::with_defaults(&Cli::command(), arguments).and_then(|arguments| start(&arguments));
+    let asks_json = |arguments: &[OsString]| {
+        arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json" || a == "--stream-json")
+    };
+    let typed = spelled(std::env::args_os());
+    let json = asks_json(&typed);
+    let (json, done) = match config::with_defaults(&Cli::command(), typed) {
+        Ok(arguments) => (asks_json(&arguments), start(&arguments)),
+        Err(failure) => (json, Err(failure)),
+    };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(json),
     }
 }
 
-/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a bare
-/// `--think` can be the prompt, and llama.cpp's flags of several letters behind
+/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a
+/// bare `--think` can be the prompt, and llama.cpp's flags of several letters behind
 /// one dash.
 fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
@@ -145,7 +155,8 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             // Templates and fused attention are always on here.
             _ if !is_over && argument == "--jinja" => {}
             _ if !is_over && argument == "-fa" => is_fused = true,
-            _ if std::mem::take(&mut is_fused) && ["on", "off", "auto", "0", "1"].iter().any(|word| argument == *word) => {}
+            _ if std::mem::take(&mut is_fused)
+                && ["on", "off", "auto", "0", "1"].iter().any(|word| argument == *word) => {}
             _ => spelled.push(argument),
         }
     }
@@ -194,6 +205,8 @@ impl Command {
             Self::Pull(args) => pull::execute(args, context),
             Self::List(args) => list::execute(args, context),
             Self::Rm(args) => rm::execute(args, context),
+            Self::Cache(args) => cache::execute(&args, context),
+            Self::Devices(args) => devices::execute(&args, context),
             Self::Doctor(args) => doctor::execute(&args, context),
             Self::Completions(args) => completions::execute(&args, context),
             Self::Man(args) => completions::man(&args, context),

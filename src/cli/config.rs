@@ -1,7 +1,8 @@
-//! Values for flags that were not typed: from the environment (`LEMMY_CTX_SIZE=8192`), else from the file `config.toml`.
+//! Values for flags that were not typed: from the environment (`LEMMY_CTX_SIZE=8192`), else from the file
+//! `config.toml`.
 //!
-//! They are put in front of what was typed, as if they had been typed first: of a flag that is given twice the last counts. A
-//! value whose place is taken, by its own flag or by one that excludes it, is left out.
+//! They are put in front of what was typed, as if they had been typed first: of a flag that is given twice the last
+//! counts. A value whose place is taken, by its own flag or by one that excludes it, is left out.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -81,15 +82,23 @@ impl Config {
     fn read(command: &Command) -> Result<Self> {
         let folder = std::env::var_os("XDG_CONFIG_HOME").filter(|value| !value.is_empty()).map(PathBuf::from);
         let folder = folder.or_else(|| std::env::home_dir().map(|home| home.join(".config")));
-        let Some(path) = folder.map(|folder| folder.join("lemmy").join("config.toml")) else { return Ok(Self::default()) };
+        let Some(path) = folder.map(|folder| folder.join("lemmy").join("config.toml")) else {
+            return Ok(Self::default());
+        };
         match std::fs::metadata(&path) {
             Ok(facts) if facts.is_file() && facts.len() <= LARGEST => {}
-            Ok(_) => return Err(Failure::usage(format!("{}: found something else (expected a text of at most 1 MiB)", path.display()))),
+            Ok(_) => {
+                return Err(Failure::usage(format!(
+                    "{}: found something else (expected a text of at most 1 MiB)",
+                    path.display()
+                )));
+            }
             Err(_) => return Ok(Self::default()),
         }
         let text = std::fs::read_to_string(&path).map_err(|e| Failure::io(path.display(), &e))?;
         let table = text.parse::<Table>().map_err(|e| {
-            let line = e.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
+            let line =
+                e.span().map_or(1, |span| 1 + text.bytes().take(span.start).filter(|byte| *byte == b'\n').count());
             Failure::usage(format!("{}: line {line}: {}", path.display(), e.message()))
         })?;
         let config = Self { path, table };
@@ -103,7 +112,10 @@ impl Config {
             key == "model" || command.get_arguments().any(|arg| arg.get_long() == Some(key))
         };
         let unknown = |key: String| {
-            Failure::usage(format!("{}: found `{key}` (expected the name of a flag, as in --help)", self.path.display()))
+            Failure::usage(format!(
+                "{}: found `{key}` (expected the name of a flag, as in --help)",
+                self.path.display()
+            ))
         };
         for (key, value) in &self.table {
             match (value, command.find_subcommand(key)) {

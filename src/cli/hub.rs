@@ -7,6 +7,8 @@ mod blob;
 mod cache;
 mod choice;
 #[cfg(feature = "pull")]
+mod endpoint;
+#[cfg(feature = "pull")]
 mod fetch;
 mod name;
 mod settings;
@@ -23,9 +25,11 @@ pub(crate) use blob::{Manner, Step, free_space};
 pub(crate) use cache::{Cache, RepoFolder};
 pub(crate) use choice::{Found, choose, models};
 #[cfg(feature = "pull")]
+pub(crate) use endpoint::{Endpoint, Token};
+#[cfg(feature = "pull")]
 pub(crate) use fetch::{Companion, Plan, Watcher};
 pub(crate) use name::{HubName, Pick, is_commit};
-pub(crate) use settings::{Endpoint, HubArgs, PlaceArgs, Token, is_offline};
+pub(crate) use settings::{HubArgs, PlaceArgs, is_offline};
 
 /// Downloads above this are asked about first.
 #[cfg(feature = "pull")]
@@ -37,7 +41,7 @@ pub(crate) fn model(name: &HubName, args: &HubArgs) -> Result<PathBuf> {
     if let Some(file) = &args.hf_file {
         name.pick = Pick::File(file.clone());
     }
-    let folder = Cache::open(args.place().cache_dir.as_deref())?.repo(&name.repo);
+    let folder = Cache::open(args.cache_dir.as_deref())?.repo(&name.repo);
     let cached = cached(&folder, &name);
     match cached {
         Ok(Some(path)) if !args.update => return Ok(path),
@@ -75,7 +79,7 @@ fn download(name: &HubName, args: &HubArgs, folder: &RepoFolder, cached: Option<
     use super::question::ask;
     use super::units::bytes;
 
-    let hub = std::sync::Arc::new(Hub::new(Endpoint::from_environment()?, Token::find(args.place().hf_token.as_deref())?));
+    let hub = std::sync::Arc::new(Hub::new(Endpoint::from_environment()?, Token::find(args.hf_token.as_deref())?));
     let get = || -> Result<PathBuf, Trouble> {
         let plan = Plan::new(&hub, folder, name, &Companion::Usual, false)?;
         if plan.missing > LARGE && !args.yes {
@@ -84,7 +88,8 @@ fn download(name: &HubName, args: &HubArgs, folder: &RepoFolder, cached: Option<
                 Some(true) => {}
                 Some(false) => return Err(Failure::not_found(format!("{name}: not downloaded")).into()),
                 None => {
-                    let message = format!("{name}: not downloaded yet: {size} (expected --yes, where nobody can be asked)");
+                    let message =
+                        format!("{name}: not downloaded yet: {size} (expected --yes, where nobody can be asked)");
                     return Err(Failure::usage(message).hint(format!("lemmy pull {name}")).into());
                 }
             }

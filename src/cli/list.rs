@@ -45,7 +45,8 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     }
     if args.json {
         let part = |(name, path, size): &(String, PathBuf, u64)| {
-            json!({ "name": name, "path": path.display().to_string(), "size_bytes": size, "complete": false })
+            let path = path.display().to_string();
+            json!({ "name": name, "path": path, "size_bytes": size, "complete": false })
         };
         let models: Vec<_> = rows.iter().map(Row::json).chain(parts.iter().map(part)).collect();
         return context.out.json(&json!({ "cache": cache.root().display().to_string(), "models": models }));
@@ -54,7 +55,8 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         super::output::note(format_args!("no models in {}; lemmy pull lemmy downloads one", cache.root().display()));
         return Ok(());
     }
-    let width = rows.iter().map(|row| row.name.len()).chain(parts.iter().map(|(name, ..)| name.len())).fold(4, usize::max);
+    let width =
+        rows.iter().map(|row| row.name.len()).chain(parts.iter().map(|(name, ..)| name.len())).fold(4, usize::max);
     context.out.text(&format!("{:width$}  {:>9}  {:16}  FILE\n", "NAME", "SIZE", "MODIFIED"))?;
     for row in &rows {
         let modified = row.modified.map(utc).unwrap_or_default();
@@ -63,7 +65,12 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         context.out.text(&format!("{:width$}  {size:>9}  {modified:16}  {}\n", row.name, row.path.display()))?;
     }
     for (name, path, size) in &parts {
-        context.out.text(&format!("{name:width$}  {:>9}  {:16}  {}\n", bytes(*size), "not complete", path.display()))?;
+        context.out.text(&format!(
+            "{name:width$}  {:>9}  {:16}  {}\n",
+            bytes(*size),
+            "not complete",
+            path.display()
+        ))?;
     }
     Ok(())
 }
@@ -87,9 +94,10 @@ fn rows_of(folder: &RepoFolder) -> Result<Vec<Row>> {
     let refs = folder.refs()?;
     let mut rows = Vec::new();
     for commit in folder.commits()? {
-        let revision = match refs.iter().filter(|(_, known)| *known == commit).map(|(name, _)| name.as_str()).collect::<Vec<_>>() {
-            names if names.contains(&"main") => String::new(),
-            names => format!("@{}", names.first().copied().unwrap_or(&commit)),
+        let names: Vec<_> = refs.iter().filter(|(_, known)| *known == commit).map(|(name, _)| name.as_str()).collect();
+        let revision = match names.contains(&"main") {
+            true => String::new(),
+            false => format!("@{}", names.first().copied().unwrap_or(&commit)),
         };
         // Models of which a part is missing are not models yet.
         let found: Vec<_> = models(&folder.files(&commit)?).into_iter().flatten().collect();

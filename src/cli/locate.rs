@@ -47,8 +47,8 @@ impl Place {
     }
 }
 
-/// The file that `name` means: a file, the single model in a folder, the first part of a split model, or a model of the hub,
-/// which is downloaded where it is not there yet.
+/// The file that `name` means: a file, the single model in a folder, the first part of a split model, or a model of
+/// the hub, which is downloaded where it is not there yet.
 ///
 /// Only ordinary files are answered, so that whoever opens it cannot wait for a pipe for ever.
 pub(crate) fn locate(name: &str, hub: &HubArgs) -> Result<PathBuf> {
@@ -87,7 +87,8 @@ fn is_path(name: &str) -> bool {
     name.starts_with(['.', '/', '~']) || name.to_ascii_lowercase().ends_with(".gguf") && !name.contains("://")
 }
 
-const HINT: &str = "lemmy list shows what is there, lemmy pull ORG/REPO:TAG downloads; without a model: lemmy run -p \"Hello\"";
+const HINT: &str =
+    "lemmy list shows what is there, lemmy pull ORG/REPO:TAG downloads; without a model: lemmy run -p \"Hello\"";
 
 /// `~/` is the home folder.
 pub(crate) fn expand_home(name: &str) -> PathBuf {

@@ -1,7 +1,8 @@
 //! `lemmy perplexity`: how well a model foretells a text, and how far it is from another one.
 //!
-//! As llama-perplexity measures it, so that figures can be compared: the text is cut into chunks of the context's length,
-//! each begins anew (with the token that starts a text in the place of its first), and the second half of it counts.
+//! As llama-perplexity measures it, so that figures can be compared: the text is cut into chunks of the context's
+//! length, each begins anew (with the token that starts a text in the place of its first), and the second half of it
+//! counts.
 
 mod base;
 mod statistics;
@@ -26,7 +27,8 @@ const ROWS_BYTES: usize = 32 << 20;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 With --kl-base FILE: if there is no such file, the model's predictions are kept in it, in the form of
-llama-perplexity's --kl-divergence-base; if there is one, the model is compared with them, and the text is that of the file.
+llama-perplexity's --kl-divergence-base; if there is one, the model is compared with them, and the text is that of
+the file.
 
 Examples:
   lemmy perplexity model.gguf -f wiki.test.raw
@@ -195,7 +197,13 @@ fn predict(
     Ok(())
 }
 
-fn report(args: &Args, text: &Text, quality: &Mean, divergence: Option<&Divergence>, context: &mut Context) -> Result<()> {
+fn report(
+    args: &Args,
+    text: &Text,
+    quality: &Mean,
+    divergence: Option<&Divergence>,
+    context: &mut Context,
+) -> Result<()> {
     let perplexity = quality.mean().exp();
     let error = perplexity * quality.uncertainty();
     if !perplexity.is_finite() {
@@ -214,7 +222,11 @@ fn report(args: &Args, text: &Text, quality: &Mean, divergence: Option<&Divergen
         }
         return context.out.json(&object);
     }
-    context.out.text(&format!("PPL = {perplexity:.4} ± {error:.5}  ({} tokens of {} chunks)\n", quality.count(), text.chunks))?;
+    context.out.text(&format!(
+        "PPL = {perplexity:.4} ± {error:.5}  ({} tokens of {} chunks)\n",
+        quality.count(),
+        text.chunks
+    ))?;
     match divergence {
         Some(divergence) => context.out.text(&divergence.text()),
         None => Ok(()),

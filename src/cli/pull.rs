@@ -8,8 +8,8 @@ use serde_json::json;
 use super::Context;
 use super::failure::{Failure, Result};
 use super::hub::{
-    Cache, Companion, Endpoint, Hub, HubName, Manner, Pick, PlaceArgs, Plan, RemoteFile, RepoFolder, Step, Token, Trouble, Watcher,
-    cached, is_offline,
+    Cache, Companion, Endpoint, Hub, HubName, Manner, Pick, PlaceArgs, Plan, RemoteFile, RepoFolder, Step, Token,
+    Trouble, Watcher, cached, is_offline,
 };
 use super::output::{Output, note};
 use super::progress::{Progress, Unit};
@@ -63,6 +63,9 @@ pub(crate) struct Args {
     /// JSON Lines: progress and results
     #[arg(long)]
     json: bool,
+    /// Token for the hub; better in HF_TOKEN, where `ps` does not show it
+    #[arg(long, value_name = "TOKEN")]
+    hf_token: Option<String>,
     #[command(flatten)]
     place: PlaceArgs,
 }
@@ -91,7 +94,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     if args.offline || is_offline() {
         return names.iter().try_for_each(|name| offline(&cache.repo(&name.repo), name, &args, &mut context.out));
     }
-    let hub = Arc::new(Hub::new(Endpoint::from_environment()?, Token::find(args.place.hf_token.as_deref())?));
+    let hub = Arc::new(Hub::new(Endpoint::from_environment()?, Token::find(args.hf_token.as_deref())?));
     for name in &names {
         let folder = cache.repo(&name.repo);
         let plan = Plan::new(&hub, &folder, name, &args.companion(), args.all_quants);
@@ -236,7 +239,8 @@ impl Watcher for Shown<'_> {
             Some(out) => {
                 let path = path.display().to_string();
                 let line = json!({
-                    "event": "done", "file": file.path, "path": path, "sha256": sha256(file), "bytes": file.size, "cached": was_there,
+                    "event": "done", "file": file.path, "path": path, "sha256": sha256(file), "bytes": file.size,
+                    "cached": was_there,
                 });
                 out.json(&line).and_then(|()| out.flush())
             }

@@ -125,7 +125,8 @@ impl Doomed {
         self.blobs.iter().map(|(_, size)| size).sum()
     }
 
-    /// Removes the names first, so that at no time one leads to nothing that was whole; the answer is the room that is freed.
+    /// Removes the names first, so that at no time one leads to nothing that was whole; the answer is the room that
+    /// is freed.
     fn remove(&self, folder: &RepoFolder) -> Result<u64> {
         let _locks = self.locks(folder)?;
         let mut room = 0;

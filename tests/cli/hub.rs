@@ -179,7 +179,9 @@ fn answer(state: &mut State, request: &Request, cdn: u16) -> (Vec<u8>, Option<Du
     }
     if path.starts_with(&format!("/api/models/{REPO}/revision/")) {
         return match path.rsplit('/').next() {
-            Some("main" | "v1" | COMMIT) => (plain(200, "", json!({ "sha": COMMIT }).to_string().as_bytes(), request), None),
+            Some("main" | "v1" | COMMIT) => {
+                (plain(200, "", json!({ "sha": COMMIT }).to_string().as_bytes(), request), None)
+            }
             _ => (plain(404, "X-Error-Code: RevisionNotFound\r\n", b"{}", request), None),
         };
     }
@@ -213,7 +215,13 @@ fn tree(state: &State, request: &Request) -> Vec<u8> {
 }
 
 /// A file, or what is in its place.
-fn download(state: &mut State, request: &Request, name: &str, mut bytes: Vec<u8>, cdn: u16) -> (Vec<u8>, Option<Duration>) {
+fn download(
+    state: &mut State,
+    request: &Request,
+    name: &str,
+    mut bytes: Vec<u8>,
+    cdn: u16,
+) -> (Vec<u8>, Option<Duration>) {
     let etag = sha256(&bytes);
     let linked = format!("X-Repo-Commit: {COMMIT}\r\nX-Linked-Etag: \"{etag}\"\r\nX-Linked-Size: {}\r\n", bytes.len());
     if request.method == "HEAD" {
@@ -255,7 +263,9 @@ fn download(state: &mut State, request: &Request, name: &str, mut bytes: Vec<u8>
 
 /// An answer; without the body to HEAD.
 fn plain(status: u16, headers: &str, body: &[u8], request: &Request) -> Vec<u8> {
-    let mut answer = format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len()).into_bytes();
+    let mut answer =
+        format!("HTTP/1.1 {status} X\r\n{headers}Content-Length: {}\r\nConnection: close\r\n\r\n", body.len())
+            .into_bytes();
     if request.method != "HEAD" {
         answer.extend_from_slice(body);
     }

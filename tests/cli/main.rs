@@ -9,12 +9,16 @@ mod files;
 mod hub;
 mod inspect;
 mod logits;
+#[cfg(feature = "pull")]
+mod models;
 #[cfg(feature = "nano")]
 mod nano;
+mod perplexity;
 #[cfg(feature = "pull")]
 mod pull;
 mod quantize;
 mod run;
+mod settings;
 mod streams;
 mod talk;
 mod terminal;

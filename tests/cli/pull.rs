@@ -1,5 +1,5 @@
-//! `lemmy pull`, against a hub on loopback. After each fault nothing wrong lies under a final name, and a second, plain pull
-//! succeeds.
+//! `lemmy pull`, against a hub on loopback. After each fault nothing wrong lies under a final name, and a second,
+//! plain pull succeeds.
 
 use super::hub::{COMMIT, Fault, Hub, REPO, sha256};
 use super::*;
@@ -27,7 +27,9 @@ impl Place {
         let mut command = lemmy(arguments);
         for (name, _) in std::env::vars_os() {
             let name = name.to_string_lossy().into_owned();
-            let is_heard = ["HF_", "HUGGING", "TRANSFORMERS_", "MODEL_ENDPOINT", "XDG_"].iter().any(|start| name.starts_with(start));
+            let is_heard = ["HF_", "HUGGING", "TRANSFORMERS_", "MODEL_ENDPOINT", "XDG_"]
+                .iter()
+                .any(|start| name.starts_with(start));
             if is_heard || name.to_ascii_lowercase().ends_with("_proxy") {
                 command.env_remove(name);
             }
@@ -103,13 +105,21 @@ fn names_of_the_same_file() {
     let place = Place::new("pull-names", &[("d/m-Q4_K_M.gguf", &model)]);
     let path = format!("{}\n", text(&place.snapshot("d/m-Q4_K_M.gguf")));
     let address = format!("https://huggingface.co/org/repo/resolve/{COMMIT}/d/m-Q4_K_M.gguf?download=true");
-    for name in [&["hf://org/repo"][..], &["-hf", "org/repo:latest"], &["org/repo@v1:Q4_K_M"], &[address.as_str()],
-        &["org/repo", "-hff", "d/m-Q4_K_M.gguf"], &["org/repo:d/m-Q4_K_M.gguf"]]
-    {
+    for name in [
+        &["hf://org/repo"][..],
+        &["-hf", "org/repo:latest"],
+        &["org/repo@v1:Q4_K_M"],
+        &[address.as_str()],
+        &["org/repo", "-hff", "d/m-Q4_K_M.gguf"],
+        &["org/repo:d/m-Q4_K_M.gguf"],
+    ] {
         assert_eq!(place.pull(name).code(0).text(), path, "{name:?}");
     }
     #[cfg(unix)]
-    assert_eq!(std::fs::read_link(place.snapshot("d/m-Q4_K_M.gguf")).unwrap(), Path::new("../../../blobs").join(sha256(&model)));
+    assert_eq!(
+        std::fs::read_link(place.snapshot("d/m-Q4_K_M.gguf")).unwrap(),
+        Path::new("../../../blobs").join(sha256(&model))
+    );
     place.pull(&["org/repo:Q4"]).code(2).says("fits no single model (expected one of Q4_K_M (1.00 kB))");
     place.pull(&["org/repo:Q8_0"]).code(3).says("found no Q8_0 (expected one of Q4_K_M");
     place.pull(&["org/repo@v2"]).code(3).says("no such revision");
@@ -261,7 +271,7 @@ fn an_address_that_has_expired_is_asked_for_again() {
     let place = Place::new("pull-expired", &[(FILE, &model)]);
     place.hub.redirect();
     place.hub.spoil(FILE, &[Fault::Cut(100_000), Fault::Status(403, "")]);
-    place.recovers_with_ranges(&model, &["bytes=100000-299999"; 4]);
+    place.recovers_with_ranges(&model, &["bytes=100000-299999"; 3]);
 }
 
 #[test]
@@ -274,7 +284,10 @@ fn refusals_say_what_to_do() {
     ] {
         place.hub.refuse(status, headers);
         let failed = place.pull(&[REPO]).code(1).says(words);
-        assert!(failed.err.contains("hint: ") && failed.err.contains("hf auth login") && failed.err.contains(REPO), "{failed:?}");
+        assert!(
+            failed.err.contains("hint: ") && failed.err.contains("hf auth login") && failed.err.contains(REPO),
+            "{failed:?}"
+        );
     }
     let failed = done(place.lemmy(["pull", REPO]).env("HF_TOKEN", "hf_secret")).code(1).says("refuses this token");
     assert!(!failed.err.contains("hf_secret"), "{failed:?}");
@@ -285,7 +298,15 @@ fn hostile_lists_stay_outside() {
     let model = content(1000);
     let place = Place::new("pull-hostile", &[(FILE, &model)]);
     let sha = sha256(&model);
-    for path in ["../../escaped.gguf", "/tmp/escaped.gguf", "a/../../escaped.gguf", "a\\b.gguf", "C:\\escaped.gguf", "a\u{0}.gguf", "\u{1b}[2J.gguf"] {
+    for path in [
+        "../../escaped.gguf",
+        "/tmp/escaped.gguf",
+        "a/../../escaped.gguf",
+        "a\\b.gguf",
+        "C:\\escaped.gguf",
+        "a\u{0}.gguf",
+        "\u{1b}[2J.gguf",
+    ] {
         place.hub.list(json!({"type": "file", "path": path, "size": 1, "oid": sha, "lfs": {"oid": sha, "size": 1}}));
     }
     for oid in ["../../../escaped", "/tmp/escaped", "C:escaped", "", &"a".repeat(300), &sha.to_uppercase()] {
@@ -349,7 +370,10 @@ fn a_killed_pull_goes_on() {
         signal(child.id(), end);
         let stopped = finish(child);
         match end {
-            "INT" => assert!(stopped.code == Some(130) && stopped.err.contains("`lemmy pull org/repo` goes on"), "{stopped:?}"),
+            "INT" => assert!(
+                stopped.code == Some(130) && stopped.err.contains("`lemmy pull org/repo` goes on"),
+                "{stopped:?}"
+            ),
             "TERM" => assert_eq!(stopped.code, Some(143), "{stopped:?}"),
             _ => assert_eq!(stopped.code, None, "{stopped:?}"),
         }
@@ -366,10 +390,16 @@ fn a_killed_pull_goes_on() {
 fn two_pulls_of_the_same_file_do_its_work_once() {
     let model = content(100_000);
     let place = Place::new("pull-twice", &[(FILE, &model)]);
-    place.hub.spoil(FILE, &[Fault::Drip(Duration::from_millis(10))]);
-    let both = [0, 1].map(|_| place.lemmy(["pull", REPO]).spawn().unwrap()).map(finish).map(|done| done.code(0));
-    assert_eq!(both[0].text(), both[1].text());
-    assert!(both.iter().any(|done| done.err.contains("another process is downloading it")), "{both:?}");
+    place.hub.spoil(FILE, &[Fault::Drip(Duration::from_millis(50))]);
+    let first = place.lemmy(["pull", REPO]).spawn().unwrap();
+    let began = Instant::now();
+    while !place.part(&model).exists() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let second = place.pull(&[REPO]).code(0);
+    assert_eq!(finish(first).code(0).text(), second.text());
+    assert!(second.err.contains("another process is downloading it"), "{second:?}");
     assert_eq!(place.hub.downloads().len(), 1);
     place.recovers(&model);
 }
@@ -400,7 +430,10 @@ fn json_lines_and_dry_runs() {
     let lines = lines(&pulled);
     assert!(pulled.err.is_empty(), "{pulled:?}");
     let of = |event: &str| lines.iter().filter(|line| line["event"] == event).cloned().collect::<Vec<_>>();
-    assert_eq!((of("progress").last().unwrap()["done"].clone(), of("progress")[0]["total"].clone()), (json!(3000), json!(3000)));
+    assert_eq!(
+        (of("progress").last().unwrap()["done"].clone(), of("progress")[0]["total"].clone()),
+        (json!(3000), json!(3000))
+    );
     assert_eq!((&of("done")[0]["sha256"], &of("done")[0]["cached"]), (&json!(sha256(&model)), &json!(false)));
     assert_eq!(of("model")[0]["path"], text(&place.snapshot(FILE)));
     assert!(!place.snapshot("mmproj-F16.gguf").exists());
@@ -439,6 +472,6 @@ fn no_home_no_network_no_permission() {
     assert!(told.err.contains("using the cached copy"), "{told:?}");
     let empty = Place::new("pull-unreachable", &[]);
     done(empty.lemmy(["pull", REPO]).env("HF_ENDPOINT", "http://127.0.0.1:9")).code(1).says("cannot be reached");
-    done(empty.lemmy(["pull", REPO]).env("HF_HOME", "/dev/null/x")).code(1).says("/dev/null/x");
+    done(place.lemmy(["pull", REPO]).env("HF_HOME", "/dev/null/x")).code(1).says("/dev/null/x");
     done(empty.lemmy(["pull", REPO]).env("HF_ENDPOINT", "nonsense")).code(2).says("HF_ENDPOINT");
 }

@@ -30,7 +30,8 @@ pub(super) fn all(args: &Args, signals: &Signals) -> Vec<Finding> {
 }
 
 fn version() -> Finding {
-    let features = [("nano", cfg!(feature = "nano")), ("grammar", cfg!(feature = "grammar")), ("pull", cfg!(feature = "pull"))];
+    let features =
+        [("nano", cfg!(feature = "nano")), ("grammar", cfg!(feature = "grammar")), ("pull", cfg!(feature = "pull"))];
     let features: Vec<_> = features.into_iter().filter(|(_, is_on)| *is_on).map(|(name, _)| name).collect();
     Finding::ok("version", format!("lemmy {} (features: {})", env!("CARGO_PKG_VERSION"), features.join(", ")))
 }
@@ -39,7 +40,11 @@ fn processor() -> Finding {
     let isa = system::isa();
     let found = format!("{}, kernels: {isa}", system::cpu().unwrap_or_else(|| std::env::consts::ARCH.into()));
     if isa == "scalar" {
-        return Finding::warn("processor", found, "without AVX2 everything is several times slower; another machine helps");
+        return Finding::warn(
+            "processor",
+            found,
+            "without AVX2 everything is several times slower; another machine helps",
+        );
     }
     Finding::ok("processor", found)
 }
@@ -107,7 +112,11 @@ fn cache(args: &Args) -> Vec<Finding> {
     let cache = match Cache::open(args.place.cache_dir.as_deref()) {
         Ok(cache) => cache,
         Err(_) => {
-            return vec![Finding::warn("cache", "no HOME, HF_HOME or HF_HUB_CACHE", "--cache-dir FOLDER for lemmy pull")];
+            return vec![Finding::warn(
+                "cache",
+                "no HOME, HF_HOME or HF_HUB_CACHE",
+                "--cache-dir FOLDER for lemmy pull",
+            )];
         }
     };
     let mut findings = vec![writable(cache.root())];
@@ -115,10 +124,18 @@ fn cache(args: &Args) -> Vec<Finding> {
     match left_over(&cache) {
         Ok((_, 0)) => {}
         Ok((size, count)) => {
-            let found = format!("{count} downloads that did not end, {}", bytes(size));
-            findings.push(Finding::warn("parts", found, "lemmy list names them; lemmy pull NAME goes on, lemmy rm NAME removes"));
+            let found = format!("downloads that did not end: {count}, with {}", bytes(size));
+            findings.push(Finding::warn(
+                "parts",
+                found,
+                "lemmy list names them; lemmy pull NAME goes on, lemmy cache prune removes",
+            ));
         }
-        Err(_) => findings.push(Finding::warn("parts", "the cache cannot be read", format!("ls -la {}", cache.root().display()))),
+        Err(_) => findings.push(Finding::warn(
+            "parts",
+            "the cache cannot be read",
+            format!("ls -la {}", cache.root().display()),
+        )),
     }
     if let Some(other) = std::env::var_os("LLAMA_CACHE") {
         findings.push(Finding::ok("LLAMA_CACHE", format!("{}: not looked into", other.display())));
@@ -204,7 +221,11 @@ fn self_test(signals: &Signals) -> Option<Finding> {
         Ok(text) if text.trim() == "42" => {
             Finding::ok("self test", format!("Lemmy Nano adds 12 and 30 in {:.1} s", began.elapsed().as_secs_f64()))
         }
-        Ok(text) => Finding::fail("self test", format!("12 + 30: found {text:?} (expected 42)"), "please report this, with lemmy --version"),
+        Ok(text) => Finding::fail(
+            "self test",
+            format!("12 + 30: found {text:?} (expected 42)"),
+            "please report this, with lemmy --version",
+        ),
         Err(failure) => {
             let found = failure.json().get("message").map(ToString::to_string).unwrap_or_default();
             Finding::fail("self test", found, "please report this, with lemmy --version")

@@ -1,7 +1,7 @@
 //! What the hub is asked, over HTTP.
 //!
-//! Whatever it answers is a stranger's: sizes of answers are bounded, names are checked before they are believed, and the
-//! token goes to the hub's own host and to no other, wherever a redirect leads.
+//! Whatever it answers is a stranger's: sizes of answers are bounded, names are checked before they are believed,
+//! and the token goes to the hub's own host and to no other, wherever a redirect leads.
 
 use std::io::Read;
 use std::sync::Arc;
@@ -13,8 +13,8 @@ use ureq::http::{HeaderMap, Response, Uri};
 use ureq::tls::{RootCerts, TlsConfig, TlsProvider};
 use ureq::{Agent, Body};
 
+use super::endpoint::{Endpoint, Token};
 use super::name::{Repo, is_commit, is_etag, is_path};
-use super::settings::{Endpoint, Token};
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::note;
 
@@ -105,7 +105,8 @@ impl Hub {
 
     /// The commit that a revision means now.
     pub(crate) fn commit(&self, repo: &Repo, revision: &str) -> Result<String, Trouble> {
-        let url = format!("{}/api/models/{repo}/revision/{}", self.endpoint.as_str(), escaped(revision).replace('/', "%2F"));
+        let url =
+            format!("{}/api/models/{repo}/revision/{}", self.endpoint.as_str(), escaped(revision).replace('/', "%2F"));
         let (answer, _) = self.json(&url, repo)?;
         match answer.get("sha").and_then(Value::as_str) {
             Some(sha) if is_commit(sha) => Ok(sha.to_owned()),
@@ -154,7 +155,9 @@ impl Hub {
         if is_other || header("x-linked-size").is_some() && size != Some(file.size) {
             let (path, found) = (&file.path, etag.filter(|etag| is_etag(etag)).unwrap_or("something else"));
             let message = format!("{repo}: {path}: the hub has {found} (expected {}, as it lists)", file.etag);
-            return Err(Failure::failed("hub_changed", message).hint("try again: the repository may just have changed").into());
+            return Err(Failure::failed("hub_changed", message)
+                .hint("try again: the repository may just have changed")
+                .into());
         }
         Ok(())
     }
@@ -197,7 +200,9 @@ impl Hub {
             let read = response.body_mut().as_reader().take(LARGEST_ANSWER + 1).read_to_end(&mut text);
             let value = match read {
                 Err(e) => return Err(self.unreachable(&e)),
-                Ok(_) if text.len() as u64 > LARGEST_ANSWER => return Err(nonsense(repo, "an answer of more than 64 MiB").into()),
+                Ok(_) if text.len() as u64 > LARGEST_ANSWER => {
+                    return Err(nonsense(repo, "an answer of more than 64 MiB").into());
+                }
                 Ok(_) => serde_json::from_slice(&text).map_err(|_| nonsense(repo, "an answer that is no JSON"))?,
             };
             return Ok((value, response.headers().clone()));
@@ -206,7 +211,14 @@ impl Hub {
     }
 
     /// One request, made again while the hub is busy. Statuses up to 399 and 416 are answers, the others are errors.
-    fn request(&self, method: &str, url: &str, range: Option<(u64, u64)>, is_patient: bool, repo: &Repo) -> Result<Response<Body>, Trouble> {
+    fn request(
+        &self,
+        method: &str,
+        url: &str,
+        range: Option<(u64, u64)>,
+        is_patient: bool,
+        repo: &Repo,
+    ) -> Result<Response<Body>, Trouble> {
         let mut attempt = 0;
         loop {
             let response = match self.once(method, url, range) {
@@ -224,7 +236,10 @@ impl Hub {
                 429 | 500.. if attempt < RETRIES => {
                     let wait = asked_wait(response.headers()).unwrap_or_else(|| backoff(attempt));
                     if is_patient || wait > Duration::from_secs(3) {
-                        note(format_args!("note: the hub is busy (HTTP {status}); trying again in {:.0} s", wait.as_secs_f64()));
+                        note(format_args!(
+                            "note: the hub is busy (HTTP {status}); trying again in {:.0} s",
+                            wait.as_secs_f64()
+                        ));
                     }
                     sleep(wait);
                     attempt += 1;
@@ -259,7 +274,9 @@ impl Hub {
 
     pub(crate) fn unreachable(&self, e: &dyn std::fmt::Display) -> Trouble {
         let message = format!("{}: the hub cannot be reached: {e}", self.endpoint.as_str());
-        Trouble::Unreachable(Failure::failed("network", message).hint("--offline uses what is there already; HTTPS_PROXY names a proxy"))
+        Trouble::Unreachable(
+            Failure::failed("network", message).hint("--offline uses what is there already; HTTPS_PROXY names a proxy"),
+        )
     }
 }
 
@@ -279,7 +296,9 @@ fn refusal(repo: &Repo, url: &str, status: u16, headers: &HeaderMap, has_token: 
         (404, "RevisionNotFound") => Failure::not_found(format!("{repo}: the hub has no such revision")),
         (404, "EntryNotFound") => Failure::not_found(format!("{repo}: the hub has no such file")),
         (404, _) => Failure::not_found(format!("{repo}: the hub has no such repository")),
-        (429 | 500.., _) => Failure::failed("hub_busy", format!("{repo}: the hub is busy (HTTP {status}, {} attempts)", RETRIES + 1)),
+        (429 | 500.., _) => {
+            Failure::failed("hub_busy", format!("{repo}: the hub is busy (HTTP {status}, {} attempts)", RETRIES + 1))
+        }
         _ => {
             let path = url.split('?').next().unwrap_or_default();
             Failure::failed("network", format!("{path}: found HTTP {status} (expected the file)"))
@@ -346,7 +365,8 @@ fn asked_wait(headers: &HeaderMap) -> Option<Duration> {
 
 /// 1, 2, 4 … seconds, and a part of a second by chance, so that many who were sent away do not come back together.
 pub(crate) fn backoff(attempt: u32) -> Duration {
-    let chance = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() % 500_000_000);
+    let chance =
+        SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |now| now.subsec_nanos() % 500_000_000);
     Duration::from_secs(1 << attempt.min(5)) + Duration::from_nanos(chance.into())
 }
 
@@ -386,7 +406,12 @@ mod tests {
         assert_eq!(listed(&large).map(|file| (file.etag, file.size)), Some((sha, 7)));
         let small = json!({"type": "file", "path": "a", "size": 5, "oid": git, "lfs": null});
         assert_eq!(listed(&small).map(|file| (file.etag, file.size)), Some((git.clone(), 5)));
-        for (path, oid, size) in [("../a", git.as_str(), json!(5)), ("a", "../../x", json!(5)), ("a", &git, json!(-1)), ("a", &git, json!("5"))] {
+        for (path, oid, size) in [
+            ("../a", git.as_str(), json!(5)),
+            ("a", "../../x", json!(5)),
+            ("a", &git, json!(-1)),
+            ("a", &git, json!("5")),
+        ] {
             assert!(listed(&json!({"type": "file", "path": path, "size": size, "oid": oid})).is_none());
         }
         assert!(listed(&json!({"type": "directory", "path": "a", "size": 0, "oid": git})).is_none());

@@ -75,7 +75,8 @@ pub(crate) fn fetch(
             }
             found if is_last => {
                 let _ = fs::remove_file(&part.path);
-                let message = format!("{}: {}: found the digest {found} (expected {})", folder.repo, file.path, file.etag);
+                let message =
+                    format!("{}: {}: found the digest {found} (expected {})", folder.repo, file.path, file.etag);
                 let hint = "the bytes were changed on their way or at the hub; they were thrown away";
                 return Err(Failure::bad_file("digest", message).hint(hint).into());
             }
@@ -121,8 +122,7 @@ fn check_space(folder: &Path, missing: u64) -> Result<()> {
     let needed = missing.saturating_add(RESERVE);
     match free_space(folder) {
         Some(free) if free < needed => {
-            let message =
-                format!("{}: needs {} ({} free)", folder.display(), bytes(needed), bytes(free));
+            let message = format!("{}: needs {} ({} free)", folder.display(), bytes(needed), bytes(free));
             Err(Failure::resources("storage_full", message).hint("lemmy list shows what takes room, lemmy rm frees it"))
         }
         _ => Ok(()),
@@ -233,7 +233,8 @@ impl Part {
                 }
             }
         }
-        let message = format!("{}: {}: the hub breaks off and cannot go on in the middle", source.repo, self.path.display());
+        let message =
+            format!("{}: {}: the hub breaks off and cannot go on in the middle", source.repo, self.path.display());
         Err(Failure::failed("hub", message).into())
     }
 

@@ -131,15 +131,6 @@ impl RepoFolder {
         self.root.join("blobs")
     }
 
-    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
-        self.blobs().join(etag)
-    }
-
-    /// The beginning of a blob that is being downloaded.
-    pub(crate) fn part(&self, etag: &str) -> PathBuf {
-        self.blobs().join(format!("{etag}.incomplete"))
-    }
-
     /// The file that whoever downloads a blob locks.
     pub(crate) fn lock(&self, etag: &str) -> PathBuf {
         self.locks.join(format!("{etag}.lock"))
@@ -147,15 +138,35 @@ impl RepoFolder {
 
     /// Beginnings of blobs, with their sizes and times.
     pub(crate) fn parts(&self) -> Result<Vec<(PathBuf, Metadata)>> {
-        let mut parts = Vec::new();
+        self.blobs_if(|name| name.strip_suffix(".incomplete").is_some_and(is_etag))
+    }
+
+    /// Blobs under their final names, with their sizes and times.
+    pub(crate) fn whole_blobs(&self) -> Result<Vec<(PathBuf, Metadata)>> {
+        self.blobs_if(is_etag)
+    }
+
+    fn blobs_if(&self, is_meant: fn(&str) -> bool) -> Result<Vec<(PathBuf, Metadata)>> {
+        let mut blobs = Vec::new();
         for entry in entries(&self.blobs())? {
-            let name = entry.file_name();
-            let is_part = name.to_str().and_then(|name| name.strip_suffix(".incomplete")).is_some_and(is_etag);
-            if let (true, Ok(facts)) = (is_part, entry.metadata()) {
-                parts.push((entry.path(), facts));
+            if let (true, Ok(facts)) = (entry.file_name().to_str().is_some_and(is_meant), entry.metadata()) {
+                blobs.push((entry.path(), facts));
             }
         }
-        Ok(parts)
+        Ok(blobs)
+    }
+}
+
+/// What a download does.
+#[cfg(feature = "pull")]
+impl RepoFolder {
+    pub(crate) fn blob(&self, etag: &str) -> PathBuf {
+        self.blobs().join(etag)
+    }
+
+    /// The beginning of a blob that is being downloaded.
+    pub(crate) fn part(&self, etag: &str) -> PathBuf {
+        self.blobs().join(format!("{etag}.incomplete"))
     }
 
     /// Puts a blob into a snapshot: as a link, or where there are none, as a second name or a copy.
@@ -202,12 +213,12 @@ pub(crate) fn hf_home() -> Option<PathBuf> {
         .or_else(|| std::env::home_dir().map(|home| home.join(".cache").join("huggingface")))
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, feature = "pull"))]
 fn symbolic_link(target: &str, at: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, at)
 }
 
-#[cfg(windows)]
+#[cfg(all(windows, feature = "pull"))]
 fn symbolic_link(target: &str, at: &Path) -> io::Result<()> {
     std::os::windows::fs::symlink_file(target.replace('/', "\\"), at)
 }

@@ -12,6 +12,7 @@ const USUAL: [&str; 4] = ["Q4_K_M", "Q8_0", "Q5_K_M", "Q6_K"];
 const MOST_PARTS: u32 = 999;
 
 /// Number types of a projector, best first.
+#[cfg(feature = "pull")]
 const PROJECTOR: [&str; 4] = ["F16", "BF16", "Q8_0", "F32"];
 
 /// A file of a repository.
@@ -89,18 +90,23 @@ pub(crate) fn choose(name: &HubName, entries: &[Entry]) -> Result<Found> {
             };
             match usual.or_else(|| smallest(true)).or_else(|| smallest(false)) {
                 Some(entry) => entry,
-                None => return Err(absent(name, "a GGUF model", entries)),
+                None => return Err(absent(name, "GGUF model", entries)),
             }
         }
     };
     with_parts(chosen, entries)
 }
 
-/// The projector that belongs to a model: the one that lies deepest of those in its folder or above it, then the best type.
+/// The projector that belongs to a model: the one that lies deepest of those in its folder or above it, then the
+/// best type.
+#[cfg(feature = "pull")]
 pub(crate) fn projector(model: &Found, wish: Option<&str>, entries: &[Entry]) -> Result<Option<Entry>> {
-    let all = || entries.iter().filter(|entry| is_gguf(&entry.path) && base(&entry.path).to_ascii_lowercase().contains("mmproj"));
+    let all = || {
+        entries.iter().filter(|entry| is_gguf(&entry.path) && base(&entry.path).to_ascii_lowercase().contains("mmproj"))
+    };
     if let Some(wish) = wish {
-        let found = all().find(|entry| entry.path == wish).or_else(|| all().find(|entry| has_word(base(&entry.path), wish)));
+        let found =
+            all().find(|entry| entry.path == wish).or_else(|| all().find(|entry| has_word(base(&entry.path), wish)));
         return found.cloned().map(Some).ok_or_else(|| {
             let names: Vec<_> = all().map(|entry| entry.path.as_str()).collect();
             let message = format!("--mmproj {wish}: found no such projector (expected one of: {})", names.join(", "));
@@ -123,9 +129,13 @@ fn with_parts(first: &Entry, entries: &[Entry]) -> Result<Found> {
         return Err(Failure::bad_file("unsupported", message));
     }
     let part = |number: u32| {
-        let path = first.path.replace(&format!("-00001-of-{count:05}.gguf"), &format!("-{number:05}-of-{count:05}.gguf"));
+        let path =
+            first.path.replace(&format!("-00001-of-{count:05}.gguf"), &format!("-{number:05}-of-{count:05}.gguf"));
         entries.iter().find(|entry| entry.path == path).cloned().ok_or_else(|| {
-            Failure::failed("missing_part", format!("{path}: found no such part (expected all {count} of a split model)"))
+            Failure::failed(
+                "missing_part",
+                format!("{path}: found no such part (expected all {count} of a split model)"),
+            )
         })
     };
     Ok(Found { parts: (1..=count).map(part).collect::<Result<_>>()? })
@@ -191,7 +201,8 @@ fn begins_type(piece: &str) -> bool {
 }
 
 fn is_suffix(piece: &str) -> bool {
-    matches!(piece, "K" | "S" | "M" | "L" | "XL" | "XS" | "XXS" | "NL" | "MOE") || piece.len() == 1 && piece.bytes().all(|b| b.is_ascii_digit())
+    matches!(piece, "K" | "S" | "M" | "L" | "XL" | "XS" | "XXS" | "NL" | "MOE")
+        || piece.len() == 1 && piece.bytes().all(|b| b.is_ascii_digit())
 }
 
 fn quantized(base: &str) -> bool {
@@ -274,6 +285,7 @@ mod tests {
         assert_eq!(chosen("a/b", &repo[..1]).unwrap_err().json()["kind"], "missing_part");
     }
 
+    #[cfg(feature = "pull")]
     #[test]
     fn projectors() {
         let repo = ["q/m-Q8_0.gguf", "mmproj-F16.gguf", "q/mmproj-F32.gguf", "q/mmproj-BF16.gguf", "z/mmproj-F16.gguf"];

@@ -36,7 +36,13 @@ pub(crate) struct Plan {
 
 impl Plan {
     /// Asks the hub. With `all` every model of the repository.
-    pub(crate) fn new(hub: &Hub, folder: &RepoFolder, name: &HubName, companion: &Companion, all: bool) -> Result<Self, Trouble> {
+    pub(crate) fn new(
+        hub: &Hub,
+        folder: &RepoFolder,
+        name: &HubName,
+        companion: &Companion,
+        all: bool,
+    ) -> Result<Self, Trouble> {
         let commit = hub.commit(&name.repo, &name.revision)?;
         let remote = hub.files(&name.repo, &commit)?;
         let entries: Vec<_> = remote.iter().map(|file| Entry { path: file.path.clone(), size: file.size }).collect();
@@ -70,7 +76,13 @@ impl Plan {
     }
 
     /// Downloads what is missing. Only when all is there and verified does the revision mean this commit.
-    pub(crate) fn execute(&self, hub: &Arc<Hub>, folder: &RepoFolder, manner: &Manner, watcher: &mut dyn Watcher) -> Result<PathBuf, Trouble> {
+    pub(crate) fn execute(
+        &self,
+        hub: &Arc<Hub>,
+        folder: &RepoFolder,
+        manner: &Manner,
+        watcher: &mut dyn Watcher,
+    ) -> Result<PathBuf, Trouble> {
         for file in &self.files {
             watcher.begin(file);
             let was_there = blob::fetch(hub, folder, &self.commit, file, manner, &mut |step| watcher.step(file, step))?;

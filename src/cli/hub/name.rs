@@ -54,7 +54,8 @@ impl HubName {
         if name == own || name.strip_prefix(own).is_some_and(|rest| rest.starts_with(':')) {
             return Self::parse(&name.replacen(own, repo, 1));
         }
-        let prefix = PREFIXES.iter().find(|prefix| name.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix)));
+        let prefix =
+            PREFIXES.iter().find(|prefix| name.get(..prefix.len()).is_some_and(|p| p.eq_ignore_ascii_case(prefix)));
         let rest = prefix.and_then(|prefix| name.get(prefix.len()..)).unwrap_or(name);
         if prefix.is_none() && (rest.contains("://") || rest.contains(char::is_whitespace)) {
             return Ok(None);
@@ -80,7 +81,8 @@ impl HubName {
             if !is_address {
                 return None;
             }
-            let (_kind, path) = path.split_once('/').filter(|(kind, _)| matches!(*kind, "resolve" | "blob" | "tree"))?;
+            let (_kind, path) =
+                path.split_once('/').filter(|(kind, _)| matches!(*kind, "resolve" | "blob" | "tree"))?;
             let (rev, file) = path.split_once('/').unwrap_or((path, ""));
             let pick = if file.is_empty() { Pick::Usual } else { Pick::File(file.to_owned()) };
             return Self { repo, revision: rev.into(), pick }.checked();
@@ -104,7 +106,9 @@ impl HubName {
     }
 
     fn checked(self) -> Option<Self> {
-        let is_tag = |tag: &str| !tag.is_empty() && tag.len() <= 96 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b));
+        let is_tag = |tag: &str| {
+            !tag.is_empty() && tag.len() <= 96 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._".contains(&b))
+        };
         let is_sound = match &self.pick {
             Pick::Usual => true,
             Pick::Tag(tag) => is_tag(tag),
@@ -115,8 +119,8 @@ impl HubName {
 }
 
 impl Repo {
-    /// ORG/REPO as hubs allow it: letters, digits, `-`, `_` and `.`, and nothing that is special in a file system or in the name
-    /// of a cache's folder.
+    /// ORG/REPO as hubs allow it: letters, digits, `-`, `_` and `.`, and nothing that is special in a file system or
+    /// in the name of a cache's folder.
     pub(crate) fn new(name: &str) -> Option<Self> {
         let is_word = |word: &str| {
             (1..=96).contains(&word.len())
@@ -231,7 +235,21 @@ mod tests {
 
     #[test]
     fn what_is_no_name() {
-        for text in ["", "model", "a/b/c", "https://example.com/org/repo", "a b/c", "../b", "a/..", "a--b/c", "a/b:", "a/b@..", "-a/b", "a/b:../c.gguf", "a/b:c/../../d.gguf"] {
+        for text in [
+            "",
+            "model",
+            "a/b/c",
+            "https://example.com/org/repo",
+            "a b/c",
+            "../b",
+            "a/..",
+            "a--b/c",
+            "a/b:",
+            "a/b@..",
+            "-a/b",
+            "a/b:../c.gguf",
+            "a/b:c/../../d.gguf",
+        ] {
             assert_eq!(HubName::parse(text).unwrap(), None, "{text}");
         }
         for text in ["hf.co/org", "https://huggingface.co/org/repo/discussions", "hf.co/../..", "hf.co/a/b:../c.gguf"] {

@@ -1,8 +1,8 @@
 //! Bytes of one file, over several connections at once and still in order.
 //!
 //! The file is cut into ranges; each connection fetches one after the other. Whoever writes gets the bytes in the order
-//! of the file: what comes early waits in memory, and no range far ahead of the writer is begun. So the part on disk is always a
-//! plain beginning of the file, which any tool can go on from, and its digest grows with it.
+//! of the file: what comes early waits in memory, and no range far ahead of the writer is begun. So the part on disk
+//! is always a plain beginning of the file, which any tool can go on from, and its digest grows with it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read;
@@ -166,14 +166,21 @@ impl Source {
             let before = at;
             match self.connect(&mut at, to, send) {
                 Ok(()) => {}
+                // A place that was led to has expired: the hub knows another.
+                Err(Broken::Trouble(Trouble::Failed(failure))) => {
+                    if self.forget_place().is_none() {
+                        return Err(failure.into());
+                    }
+                }
                 Err(Broken::Trouble(trouble)) => {
-                    let is_detour = self.led_to.lock().unwrap_or_else(PoisonError::into_inner).take().is_some();
                     breaks = if at - before >= PROGRESS { 0 } else { breaks + 1 };
-                    let is_final = matches!(trouble, Trouble::Failed(_)) && !is_detour;
-                    if is_final || breaks > BREAKS {
+                    if breaks > BREAKS {
                         return Err(trouble.into());
                     }
-                    if breaks > 0 && !is_detour {
+                    if breaks > 1 {
+                        self.forget_place();
+                    }
+                    if breaks > 0 {
                         thread::sleep(backoff(breaks - 1));
                     }
                 }
@@ -181,6 +188,10 @@ impl Source {
             }
         }
         Ok(())
+    }
+
+    fn forget_place(&self) -> Option<String> {
+        self.led_to.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// One connection's bytes, from `at` on.
@@ -191,7 +202,8 @@ impl Source {
         let answer = self.hub.get(&self.repo, address, (!is_whole).then_some((*at, to)))?;
         let header = |name: &str| answer.response.headers().get(name).and_then(|value| value.to_str().ok());
         if let Some(encoding) = header("content-encoding").filter(|encoding| *encoding != "identity") {
-            let message = format!("{}: found bytes in the encoding {encoding:?} (expected them as they are)", self.repo);
+            let message =
+                format!("{}: found bytes in the encoding {encoding:?} (expected them as they are)", self.repo);
             return Err(Failure::failed("hub", message).into());
         }
         let begins = header("content-range").map(|range| begin_of(range, self.size));

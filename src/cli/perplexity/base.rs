@@ -1,8 +1,9 @@
 //! Predictions in a file, in the form of llama-perplexity.
 //!
-//! `_logits_`, then as 32-bit numbers the length of a chunk, the size of the vocabulary, the number of chunks and all tokens; then a
-//! row for each counted position: a scale and the least log-probability as f32, and a number of 16 bits for each token, which
-//! times the scale and plus the least is its log-probability. Rows are padded to an even number of tokens. All little-endian.
+//! `_logits_`, then as 32-bit numbers the length of a chunk, the size of the vocabulary, the number of chunks and
+//! all tokens; then a row for each counted position: a scale and the least log-probability as f32, and a number of
+//! 16 bits for each token, which times the scale and plus the least is its log-probability. Rows are padded to an
+//! even number of tokens. All little-endian.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -41,7 +42,8 @@ impl Writer {
         let mut part = path.as_os_str().to_owned();
         part.push(".part");
         let part = PathBuf::from(part);
-        let file = File::create(&part).map_err(|e| Failure::io(format_args!("cannot create {}", part.display()), &e))?;
+        let file =
+            File::create(&part).map_err(|e| Failure::io(format_args!("cannot create {}", part.display()), &e))?;
         let to = BufWriter::with_capacity(1 << 20, file);
         let mut writer = Self { path: path.to_owned(), part, to, row: Vec::new(), is_done: false };
         let mut header = MAGIC.to_vec();
@@ -62,7 +64,8 @@ impl Writer {
         #[allow(clippy::cast_possible_truncation)] // the file holds f32
         row.extend(((f64::from(least) - prediction.log_sum) as f32).to_le_bytes());
         for &logit in logits {
-            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)] // saturates, and lies between 0 and 65535
+            #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+            // saturates, and lies between 0 and 65535
             let step = if scale > 0.0 && logit > least { ((logit - least) / scale).round() as u16 } else { 0 };
             row.extend(step.to_le_bytes());
         }
@@ -116,7 +119,8 @@ impl Reader {
         if from.read_exact(&mut header).is_err() || !header.starts_with(MAGIC) {
             return Err(bad("no predictions (expected a file of --kl-base)".into()));
         }
-        let mut numbers = header.chunks_exact(4).skip(2).filter_map(|four| four.try_into().ok().map(u32::from_le_bytes));
+        let mut numbers =
+            header.chunks_exact(4).skip(2).filter_map(|four| four.try_into().ok().map(u32::from_le_bytes));
         let mut number = || numbers.next().filter(|n| (1..=LARGEST).contains(n)).and_then(|n| usize::try_from(n).ok());
         let (Some(chunk), Some(vocabulary), Some(chunks)) = (number(), number(), number()) else {
             return Err(bad("a chunk, vocabulary or number of chunks out of range".into()));

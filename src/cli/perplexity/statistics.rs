@@ -129,7 +129,8 @@ impl Divergence {
         let mut sorted = self.kls.clone();
         sorted.sort_by(f32::total_cmp);
         let last = sorted.len().saturating_sub(1);
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)] // a place in the list
+        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss)]
+        // a place in the list
         let (at, between) = {
             let place = fraction * last as f64;
             (place as usize, place.fract() as f32)
@@ -167,8 +168,14 @@ impl Divergence {
         line("PPL of the base", format!("{:.4}", self.base.mean().exp()))
             + &line("ln(PPL / PPL of base)", format!("{ratio:.6} ± {ratio_error:.6}"))
             + &line("KL divergence, mean", format!("{:.6} ± {:.6}", self.kl.mean(), self.kl.uncertainty()))
-            + &line("  median, 99 %, most", format!("{:.6}  {:.6}  {:.6}", self.percentile(0.5), self.percentile(0.99), self.percentile(1.0)))
-            + &line("same best token", format!("{:.3} ± {:.3} %", 100.0 * self.same_best.mean(), 100.0 * self.same_best.uncertainty()))
+            + &line(
+                "  median, 99 %, most",
+                format!("{:.6}  {:.6}  {:.6}", self.percentile(0.5), self.percentile(0.99), self.percentile(1.0)),
+            )
+            + &line(
+                "same best token",
+                format!("{:.3} ± {:.3} %", 100.0 * self.same_best.mean(), 100.0 * self.same_best.uncertainty()),
+            )
             + &line("Δp, mean and RMS", format!("{:.3} %  {:.3} %", 100.0 * self.difference.mean(), 100.0 * self.rms()))
     }
 }
@@ -215,7 +222,10 @@ mod tests {
     #[test]
     fn percentiles_lie_between() {
         let divergence = Divergence { kls: vec![4.0, 1.0, 2.0, 3.0, 5.0], ..Divergence::default() };
-        assert_eq!((divergence.percentile(0.0), divergence.percentile(0.5), divergence.percentile(1.0)), (1.0, 3.0, 5.0));
+        assert_eq!(
+            (divergence.percentile(0.0), divergence.percentile(0.5), divergence.percentile(1.0)),
+            (1.0, 3.0, 5.0)
+        );
         assert_eq!(divergence.percentile(0.125), 1.5);
         assert_eq!(Divergence::default().percentile(0.5), 0.0);
     }

@@ -44,7 +44,13 @@ impl Thoughts {
             Visibility::Auto => Visibility::Hide,
             asked => asked,
         };
-        Self { visibility, is_animated: stderr_is_animated(), is_coloured: stderr_is_coloured(), open: None, is_mid_line: false }
+        Self {
+            visibility,
+            is_animated: stderr_is_animated(),
+            is_coloured: stderr_is_coloured(),
+            open: None,
+            is_mid_line: false,
+        }
     }
 
     /// More of a thought.
