@@ -140,6 +140,7 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut is_fused = false;
     for argument in arguments {
         is_over |= argument == "--";
+        let was_fused = std::mem::take(&mut is_fused);
         let is_thinking =
             |word: &str| matches!(word, "on" | "off") || !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
         match spelled.last_mut() {
@@ -155,8 +156,7 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             // Templates and fused attention are always on here.
             _ if !is_over && argument == "--jinja" => {}
             _ if !is_over && argument == "-fa" => is_fused = true,
-            _ if std::mem::take(&mut is_fused)
-                && ["on", "off", "auto", "0", "1"].iter().any(|word| argument == *word) => {}
+            _ if was_fused && ["on", "off", "auto", "0", "1"].iter().any(|word| argument == *word) => {}
             _ => spelled.push(argument),
         }
     }
