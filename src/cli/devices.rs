@@ -32,7 +32,8 @@ pub(crate) fn execute(args: &Args, context: &mut Context) -> Result<()> {
             "available_bytes": free,
         });
         let absent = ABSENT.iter().map(|(backend, why)| json!({ "backend": backend, "usable": false, "reason": why }));
-        return context.out.json(&json!({ "devices": [cpu].into_iter().chain(absent).collect::<Vec<_>>() }));
+        let devices: Vec<_> = [cpu].into_iter().chain(absent).collect();
+        return context.out.json(&json!({ "devices": devices }));
     }
     let free = free.map_or_else(String::new, |free| format!(", {} free", bytes(free)));
     context.out.text(&format!("cpu   {name}: {}, {threads} threads{free}\n", system::isa()))?;
