@@ -64,21 +64,14 @@ Examples:
 
 Answers go to stdout, everything else to stderr. A flag such as --ctx-size 8192 can
 also be set in the environment, LEMMY_CTX_SIZE=8192, and in ~/.config/lemmy/config.toml,
-ctx-size = 8192, there also for one command in a table such as [chat].
+ctx-size = 8192, there also for one command in a table such as [chat]. All commands have
+--color auto|always|never.
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 no memory or disk space, 5 bad
 file, 130 interrupted, 143 terminated."
 )]
 struct Cli {
-    /// Colours and moving bars: auto (on a terminal), always or never
-    #[arg(
-        long,
-        global = true,
-        value_name = "WHEN",
-        default_value = "auto",
-        hide_default_value = true,
-        hide_possible_values = true,
-        help_heading = "Output"
-    )]
+    /// Colours and moving bars
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide = true)]
     color: Colour,
     #[command(subcommand)]
     command: Command,
@@ -119,21 +112,15 @@ pub(crate) fn main() -> ExitCode {
     let asks_json = |arguments: &[OsString]| {
         arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json" || a == "--stream-json")
     };
-    let typed = spelled(std::env::args_os());
-    let json = asks_json(&typed);
-    let (json, done) = match config::with_defaults(&Cli::command(), typed) {
-        Ok(arguments) => (asks_json(&arguments), start(&arguments)),
-        Err(failure) => (json, Err(failure)),
-    };
-    match done {
+    let mut arguments = spelled(std::env::args_os());
+    match start(&mut arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
+        Err(failure) => failure.report(asks_json(&arguments)),
     }
 }
 
 /// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a
-/// bare `--think` can be the prompt, and llama.cpp's flags of several letters behind
-/// one dash.
+/// bare `--think` can be the prompt, and llama.cpp's flags of several letters behind one dash.
 fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
     let mut is_over = false;
@@ -163,9 +150,12 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     spelled
 }
 
-fn start(arguments: &[OsString]) -> Result<()> {
+/// `arguments` get the values of the environment and the settings.
+fn start(arguments: &mut Vec<OsString>) -> Result<()> {
     let signals = Signals::install()?;
     let mut out = Output::stdout(&signals);
+    config::add_defaults(&Cli::command(), arguments)?;
+    let arguments = arguments.as_slice();
     match parse(arguments) {
         Ok(cli) => {
             output::set_colour(cli.color);

@@ -22,18 +22,18 @@ struct Config {
     table: Table,
 }
 
-/// What was typed, with the values in front that the environment and the file give.
-pub(crate) fn with_defaults(command: &Command, arguments: Vec<OsString>) -> Result<Vec<OsString>> {
+/// Puts the values that the environment and the file give in front of what was typed.
+pub(crate) fn add_defaults(command: &Command, arguments: &mut Vec<OsString>) -> Result<()> {
     let mut command = command.clone();
     command.build();
     let name = arguments.get(1).and_then(|word| word.to_str());
-    let Some(subcommand) = name.and_then(|name| command.find_subcommand(name)) else { return Ok(arguments) };
+    let Some(subcommand) = name.and_then(|name| command.find_subcommand(name)) else { return Ok(()) };
     let config = Config::read(&command)?;
     let mut given = Vec::new();
     for arg in subcommand.get_arguments() {
         let Some(long) = arg.get_long().filter(|long| !matches!(*long, "help" | "version" | "model")) else { continue };
-        let is_taken = is_typed(arg, &arguments)
-            || subcommand.get_arg_conflicts_with(arg).into_iter().any(|other| is_typed(other, &arguments));
+        let is_taken = is_typed(arg, arguments)
+            || subcommand.get_arguments().any(|other| excludes(subcommand, arg, other) && is_typed(other, arguments));
         if is_taken {
             continue;
         }
@@ -44,8 +44,9 @@ pub(crate) fn with_defaults(command: &Command, arguments: Vec<OsString>) -> Resu
             });
         }
     }
-    let (before, typed) = arguments.split_at_checked(2).unwrap_or((&arguments, &[]));
-    Ok(before.iter().cloned().chain(given.into_iter().map(OsString::from)).chain(typed.iter().cloned()).collect())
+    let behind_command = 2;
+    arguments.splice(behind_command..behind_command, given.into_iter().map(OsString::from));
+    Ok(())
 }
 
 /// The values of a flag; none if nobody names one.
@@ -65,6 +66,13 @@ fn values(arg: &Arg, long: &str, subcommand: &str, config: &Config) -> Result<Ve
         _ => {}
     }
     config.values(subcommand, key, arg)
+}
+
+/// Whether two flags exclude each other; only one of them says so.
+fn excludes(command: &Command, one: &Arg, other: &Arg) -> bool {
+    let names =
+        |a: &Arg, b: &Arg| command.get_arg_conflicts_with(a).into_iter().any(|named| named.get_id() == b.get_id());
+    names(one, other) || names(other, one)
 }
 
 /// Whether a flag stands among the arguments.

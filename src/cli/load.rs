@@ -16,7 +16,7 @@ use super::signals::Signals;
 /// MODEL as the first word, as `-m`, or as LEMMY_MODEL.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelName {
-    /// GGUF file, folder with one, first part of a split one; name on the hub; nano: the built-in model
+    /// GGUF file, folder with one, name on the hub (lemmy pull --help), or nano
     #[arg(value_name = "MODEL")]
     word: Option<String>,
     /// The same as MODEL

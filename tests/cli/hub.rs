@@ -188,7 +188,8 @@ fn answer(state: &mut State, request: &Request, cdn: u16) -> (Vec<u8>, Option<Du
     if path.starts_with(&format!("/api/models/{REPO}/tree/{COMMIT}")) {
         return (tree(state, request), None);
     }
-    let file = path.split_once(&format!("/resolve/{COMMIT}/")).or_else(|| path.split_once("/cdn/"));
+    let file = path.split('?').next().unwrap_or(path);
+    let file = file.split_once(&format!("/resolve/{COMMIT}/")).or_else(|| file.split_once("/cdn/"));
     let found = file.and_then(|(_, name)| state.files.iter().find(|(path, _)| path == name).cloned());
     match found {
         Some((name, bytes)) => download(state, request, &name, bytes, cdn),

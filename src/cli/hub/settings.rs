@@ -2,19 +2,19 @@
 
 use std::path::PathBuf;
 
-/// Flags of commands that may take a model from the hub.
+/// Flags of commands that may take a model from the hub. The help of `lemmy pull` tells of them: they would crowd that of all
+/// others.
 #[derive(Debug, Clone, Default, clap::Args)]
-#[command(next_help_heading = "Models of the hub (lemmy pull --help)")]
 pub(crate) struct HubArgs {
     /// Ask no hub: take what is there
-    #[arg(long)]
+    #[arg(long, hide = true)]
     pub(crate) offline: bool,
     /// Ask the hub for a newer version
-    #[arg(long)]
+    #[arg(long, hide = true)]
     pub(crate) update: bool,
     /// Download more than 1 GiB without asking
     #[cfg(feature = "pull")]
-    #[arg(long)]
+    #[arg(long, hide = true)]
     pub(crate) yes: bool,
     /// File of the repository
     #[arg(long, value_name = "FILE", hide = true)]
