@@ -3,20 +3,32 @@
 #![deny(unsafe_code)] // not `forbid`: `closed` and `terminal` call the system
 
 mod bench;
+mod cache;
 mod chat;
 mod closed;
+mod completions;
+mod config;
 mod detokenize;
+mod devices;
+mod doctor;
 mod estimate;
 mod failure;
+mod hub;
 mod input;
 mod inspect;
+mod list;
 mod load;
 mod locate;
 mod logits;
 mod nano;
 mod output;
+mod perplexity;
 mod progress;
+#[cfg(feature = "pull")]
+mod pull;
 mod quantize;
+mod question;
+mod rm;
 mod run;
 mod sampling;
 mod sight;
@@ -34,7 +46,7 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use failure::{Failure, Result};
-use output::Output;
+use output::{Colour, Output};
 use signals::Signals;
 
 /// Run Lemmy / Gemma 4 26B-A4B from its GGUF files
@@ -52,11 +64,16 @@ Examples:
   lemmy bench model.gguf                       how fast it runs here
 
 Answers go to stdout, everything else to stderr. A flag such as --ctx-size 8192 can
-also be set in the environment: LEMMY_CTX_SIZE=8192.
+also be set in the environment, LEMMY_CTX_SIZE=8192, and in ~/.config/lemmy/config.toml,
+ctx-size = 8192, there also for one command in a table such as [chat]. All commands have
+--color auto|always|never.
 Exit codes: 0 done, 1 failed, 2 usage, 3 not found, 4 no memory or disk space, 5 bad
 file, 130 interrupted, 143 terminated."
 )]
 struct Cli {
+    /// Colours and moving bars
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto", hide = true)]
+    color: Colour,
     #[command(subcommand)]
     command: Command,
 }
@@ -72,6 +89,17 @@ enum Command {
     Bench(bench::Args),
     Quantize(quantize::Args),
     Logits(logits::Args),
+    Perplexity(perplexity::Args),
+    #[cfg(feature = "pull")]
+    Pull(pull::Args),
+    #[command(visible_alias = "ls")]
+    List(list::Args),
+    Rm(rm::Args),
+    Cache(cache::Args),
+    Devices(devices::Args),
+    Doctor(doctor::Args),
+    Completions(completions::Args),
+    Man(completions::ManArgs),
 }
 
 /// What every subcommand works with.
@@ -82,21 +110,25 @@ struct Context {
 
 /// Parses the arguments, runs the subcommand, reports what went wrong.
 pub(crate) fn main() -> ExitCode {
-    let arguments = spelled(std::env::args_os());
-    let json = arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json" || a == "--stream-json");
-    match start(&arguments) {
+    let asks_json = |arguments: &[OsString]| {
+        arguments.iter().take_while(|&a| a != "--").any(|a| a == "--json" || a == "--stream-json")
+    };
+    let mut arguments = spelled(std::env::args_os());
+    match start(&mut arguments) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => failure.report(json),
+        Err(failure) => failure.report(asks_json(&arguments)),
     }
 }
 
-/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a bare
-/// `--think` can be the prompt, and llama.cpp's `-sys`.
+/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a
+/// bare `--think` can be the prompt, and llama.cpp's flags of several letters behind one dash.
 fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
     let mut is_over = false;
+    let mut is_fused = false;
     for argument in arguments {
         is_over |= argument == "--";
+        let was_fused = std::mem::take(&mut is_fused);
         let is_thinking =
             |word: &str| matches!(word, "on" | "off") || !word.is_empty() && word.bytes().all(|b| b.is_ascii_digit());
         match spelled.last_mut() {
@@ -105,17 +137,29 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
                 last.push(argument);
             }
             _ if !is_over && argument == "-sys" => spelled.push("--system".into()),
+            _ if !is_over && argument == "-hf" => spelled.push("--hf-repo".into()),
+            _ if !is_over && argument == "-hff" => spelled.push("--hf-file".into()),
+            _ if !is_over && (argument == "-ctk" || argument == "-ctv") => spelled.push("--kv-type".into()),
+            _ if !is_over && argument == "-ngl" => spelled.push("--ngl".into()),
+            // Templates and fused attention are always on here.
+            _ if !is_over && argument == "--jinja" => {}
+            _ if !is_over && argument == "-fa" => is_fused = true,
+            _ if was_fused && ["on", "off", "auto", "0", "1"].iter().any(|word| argument == *word) => {}
             _ => spelled.push(argument),
         }
     }
     spelled
 }
 
-fn start(arguments: &[OsString]) -> Result<()> {
+/// `arguments` get the values of the environment and the settings.
+fn start(arguments: &mut Vec<OsString>) -> Result<()> {
     let signals = Signals::install()?;
     let mut out = Output::stdout(&signals);
+    config::add_defaults(&Cli::command(), arguments)?;
+    let arguments = arguments.as_slice();
     match parse(arguments) {
         Ok(cli) => {
+            output::set_colour(cli.color);
             let mut context = Context { out, signals };
             cli.command.execute(&mut context)?;
             context.out.flush()
@@ -147,6 +191,16 @@ impl Command {
             Self::Bench(args) => bench::execute(args, context),
             Self::Quantize(args) => quantize::execute(args, context),
             Self::Logits(args) => logits::execute(args, context),
+            Self::Perplexity(args) => perplexity::execute(args, context),
+            #[cfg(feature = "pull")]
+            Self::Pull(args) => pull::execute(args, context),
+            Self::List(args) => list::execute(args, context),
+            Self::Rm(args) => rm::execute(args, context),
+            Self::Cache(args) => cache::execute(&args, context),
+            Self::Devices(args) => devices::execute(&args, context),
+            Self::Doctor(args) => doctor::execute(&args, context),
+            Self::Completions(args) => completions::execute(&args, context),
+            Self::Man(args) => completions::man(&args, context),
         }
     }
 }
@@ -189,6 +243,10 @@ mod tests {
         assert_eq!(spell(&["--think", "200"]), ["--think=200"]);
         assert_eq!(spell(&["--think", "Why?"]), ["--think", "Why?"]);
         assert_eq!(spell(&["-sys", "a"]), ["--system", "a"]);
+        assert_eq!(spell(&["-hf", "a/b", "-hff", "c"]), ["--hf-repo", "a/b", "--hf-file", "c"]);
+        assert_eq!(spell(&["-ctk", "f16", "-ngl", "9"]), ["--kv-type", "f16", "--ngl", "9"]);
+        assert_eq!(spell(&["--jinja", "-fa", "on", "on"]), ["on"]);
+        assert_eq!(spell(&["-fa", "why", "on"]), ["why", "on"]);
         assert_eq!(spell(&["--", "--think", "on", "-sys"]), ["--", "--think", "on", "-sys"]);
     }
 }

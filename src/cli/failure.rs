@@ -114,6 +114,10 @@ impl Failure {
         json!({ "kind": self.kind, "message": self.message, "hint": self.hint })
     }
 
+    /// Whether it was asked for in the wrong way.
+    pub(crate) fn is_usage(&self) -> bool {
+        self.exit == 2
+    }
     /// Whether nothing can go on after it: a signal came, or nobody can hear us.
     pub(crate) fn ends_conversation(&self) -> bool {
         self.is_final

@@ -8,6 +8,7 @@ use clap::ValueEnum;
 use lemmy_core::{CancelToken, KvType, LoadMode, Model, ThreadPool};
 
 use super::failure::{Failure, Result};
+use super::hub::HubArgs;
 use super::locate::Place;
 use super::nano;
 use super::progress::{Progress, Unit};
@@ -16,12 +17,19 @@ use super::signals::Signals;
 /// MODEL as the first word, as `-m`, or as LEMMY_MODEL.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ModelName {
-    /// GGUF file, folder with one, first part of a split one; nano: the built-in model
+    /// GGUF file, folder with one, name on the hub (lemmy pull --help), or nano
     #[arg(value_name = "MODEL")]
     word: Option<String>,
     /// The same as MODEL
     #[arg(short = 'm', long = "model", value_name = "MODEL")]
     flag: Option<String>,
+    /// The same as MODEL, for a model of the hub (also -hf)
+    #[arg(long, value_name = "NAME", hide = true, conflicts_with = "flag")]
+    hf_repo: Option<String>,
+    #[arg(long, value_name = "MODEL", hide = true)]
+    default_model: Option<String>,
+    #[command(flatten)]
+    hub: HubArgs,
 }
 
 impl ModelName {
@@ -45,14 +53,14 @@ impl ModelName {
 
     /// As [`split`](Self::split), for a command that takes Lemmy Nano if no model is named: `None`.
     pub(crate) fn split_or_nano<'a>(&'a self, words: &'a [String]) -> Result<(Option<Place>, Vec<&'a str>)> {
-        let (name, first) = match &self.flag {
+        let (name, first) = match self.flag.as_ref().or(self.hf_repo.as_ref()) {
             Some(flag) => (Some(flag), self.word.as_ref()),
             None => (self.word.as_ref(), None),
         };
         let words = first.into_iter().chain(words).map(String::as_str).collect();
-        let Some(name) = name.cloned().or_else(|| std::env::var("LEMMY_MODEL").ok()) else { return Ok((None, words)) };
-        let place = Place::find(&name).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
-            Some(_) if self.flag.is_none() && self.word.is_some() => {
+        let Some(name) = name.or(self.default_model.as_ref()) else { return Ok((None, words)) };
+        let place = Place::find(name, &self.hub).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
+            Some(_) if self.flag.is_none() && self.hf_repo.is_none() && self.word.is_some() => {
                 failure.hint("without -m the first word is MODEL, also where LEMMY_MODEL is set")
             }
             _ => failure,
@@ -71,6 +79,19 @@ pub(crate) struct LoadArgs {
     /// Read the file into memory instead of mapping it
     #[arg(long)]
     no_mmap: bool,
+    /// What computes: this build has the CPU
+    #[arg(long, value_name = "NAME", default_value = "auto", hide = true, hide_possible_values = true)]
+    backend: Backend,
+    /// Layers for a GPU, which this build does not use
+    #[arg(long, value_name = "N", hide = true, allow_negative_numbers = true)]
+    ngl: Option<i64>,
+}
+
+/// What may compute.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Backend {
+    Auto,
+    Cpu,
 }
 
 /// Number type of the cache of keys and values.

@@ -10,6 +10,7 @@ use lemmy_core::gguf::Gguf;
 use lemmy_core::{CancelToken, LoadMode, Model, ModelBuilder};
 
 use super::failure::{Failure, Result};
+use super::hub::{self, HubArgs, HubName};
 use super::nano;
 
 /// Where a model is.
@@ -22,9 +23,9 @@ pub(crate) enum Place {
 
 impl Place {
     /// What `name` means: the embedded model, unless there is a file of its name; or as [`locate`].
-    pub(crate) fn find(name: &str) -> Result<Self> {
+    pub(crate) fn find(name: &str, hub: &HubArgs) -> Result<Self> {
         let is_file = || std::fs::metadata(name).is_ok_and(|facts| facts.is_file());
-        if name == nano::NAME && !is_file() { Ok(Self::Nano) } else { locate(name).map(Self::File) }
+        if name == nano::NAME && !is_file() { Ok(Self::Nano) } else { locate(name, hub).map(Self::File) }
     }
 
     /// Options for loading it.
@@ -46,10 +47,11 @@ impl Place {
     }
 }
 
-/// The file that `name` means: a file, the single model in a folder, or the first part of a split model.
+/// The file that `name` means: a file, the single model in a folder, the first part of a split model, or a model of
+/// the hub, which is downloaded where it is not there yet.
 ///
 /// Only ordinary files are answered, so that whoever opens it cannot wait for a pipe for ever.
-pub(crate) fn locate(name: &str) -> Result<PathBuf> {
+pub(crate) fn locate(name: &str, hub: &HubArgs) -> Result<PathBuf> {
     if name.is_empty() {
         return Err(Failure::usage("MODEL: found an empty name (expected the path of a .gguf file)"));
     }
@@ -63,7 +65,10 @@ pub(crate) fn locate(name: &str) -> Result<PathBuf> {
         }
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure::io(path.display(), &e)),
         Err(_) if is_path(name) => Err(Failure::not_found(format!("{}: no such file", path.display()))),
-        Err(_) => Err(not_downloadable(name)),
+        Err(_) => match HubName::parse(name)? {
+            Some(found) => readable(hub::model(&found, hub)?),
+            None => Err(Failure::not_found(format!("{name}: no such file, and no name of a model")).hint(HINT)),
+        },
     }
 }
 
@@ -82,14 +87,8 @@ fn is_path(name: &str) -> bool {
     name.starts_with(['.', '/', '~']) || name.to_ascii_lowercase().ends_with(".gguf") && !name.contains("://")
 }
 
-const HINT: &str = "download the .gguf file yourself and give its path: lemmy run ./model.gguf; \
-                    without one: lemmy run -p \"Hello\"";
-
-/// Names of models on a hub, and everything else that is no path.
-fn not_downloadable(name: &str) -> Failure {
-    let message = format!("{name}: no such file, and this release cannot download models yet");
-    Failure::not_found(message).hint(HINT)
-}
+const HINT: &str =
+    "lemmy list shows what is there, lemmy pull ORG/REPO:TAG downloads; without a model: lemmy run -p \"Hello\"";
 
 /// `~/` is the home folder.
 pub(crate) fn expand_home(name: &str) -> PathBuf {
@@ -128,10 +127,14 @@ fn model_in_folder(folder: &Path) -> Result<PathBuf> {
     }
 }
 
-/// Whether a lower-case file name is a model's own (first) file, not a companion of one.
+/// Whether a lower-case file name is that of a model's companion.
+pub(crate) fn is_companion(name: &str) -> bool {
+    ["mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "draft"].iter().any(|word| name.contains(word))
+}
+
+/// Whether a lower-case file name is a model's own (first) file.
 fn is_model(name: &str) -> bool {
-    const COMPANIONS: [&str; 6] = ["mmproj", "imatrix", "mtp-", "eagle3-", "dflash-", "draft"];
-    !COMPANIONS.iter().any(|word| name.contains(word)) && part_number(name).is_none_or(|(part, _)| part == 1)
+    !is_companion(name) && part_number(name).is_none_or(|(part, _)| part == 1)
 }
 
 /// `(2, 3)` of `model-00002-of-00003.gguf`.

@@ -29,9 +29,10 @@ pub(crate) fn bytes() -> Result<FileBytes> {
 /// Says what it is, so that nobody takes it for the real one.
 pub(crate) fn introduce() -> Result<()> {
     let size = size(bytes()?.len() as u64);
-    note(format_args!(
-        "Lemmy Nano, a demonstration model of {size} that knows very little; for the real one download a .gguf file of \
-         lthn/lemmy-gguf from huggingface.co: lemmy run ./FILE.gguf"
-    ));
+    let next = match cfg!(feature = "pull") {
+        true => "lemmy pull lemmy, then lemmy run lemmy",
+        false => "download a .gguf file of lthn/lemmy-gguf from huggingface.co, then lemmy run ./FILE.gguf",
+    };
+    note(format_args!("Lemmy Nano, a demonstration model of {size} that knows very little; for the real one: {next}"));
     Ok(())
 }

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, BufWriter, IsTerminal, Stdout, Write};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, OnceLock};
 
+use clap::ValueEnum;
 use serde_json::Value;
 
 use super::closed::stdout_closed;
@@ -78,10 +79,36 @@ pub(crate) fn last_words(value: &Value) {
     let _ = writeln!(io::stdout(), "{value}");
 }
 
+/// When escape codes are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+/// What `--color` says: set once, before anything is shown.
+static COLOUR: OnceLock<Colour> = OnceLock::new();
+
+/// From now on escape codes are written as this says.
+pub(crate) fn set_colour(colour: Colour) {
+    // Nobody sets it twice.
+    let _ = COLOUR.set(colour);
+}
+
+/// Whether stderr may show letters in other ways than plain.
+pub(crate) fn stderr_is_coloured() -> bool {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
+    match COLOUR.get() {
+        Some(Colour::Always) => true,
+        Some(Colour::Never) => false,
+        _ => io::stderr().is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb"),
+    }
+}
+
 /// Whether stderr may show a bar that redraws itself.
 pub(crate) fn stderr_is_animated() -> bool {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty());
-    io::stderr().is_terminal() && set("NO_COLOR").is_none() && set("TERM").is_none_or(|term| term != "dumb")
+    io::stderr().is_terminal() && stderr_is_coloured()
 }
 
 /// The text without control characters other than line feed and tab.

@@ -19,7 +19,7 @@ pub(crate) enum Unit {
 /// The progress of one job.
 #[derive(Debug)]
 pub(crate) struct Progress {
-    what: &'static str,
+    what: String,
     unit: Unit,
     began: Instant,
     shown: Shown,
@@ -34,15 +34,15 @@ enum Shown {
 
 impl Progress {
     /// A bar on a terminal, nothing else.
-    pub(crate) fn bar_only(what: &'static str, unit: Unit) -> Self {
+    pub(crate) fn bar_only(what: impl Into<String>, unit: Unit) -> Self {
         let shown = if stderr_is_animated() { Shown::Bar(None) } else { Shown::Nothing };
-        Self { what, unit, began: Instant::now(), shown }
+        Self { what: what.into(), unit, began: Instant::now(), shown }
     }
 
     /// A bar on a terminal, else a line for each tenth.
-    pub(crate) fn bar_or_lines(what: &'static str, unit: Unit) -> Self {
+    pub(crate) fn bar_or_lines(what: impl Into<String>, unit: Unit) -> Self {
         let shown = if stderr_is_animated() { Shown::Bar(None) } else { Shown::Lines { tenths: 0 } };
-        Self { what, unit, began: Instant::now(), shown }
+        Self { what: what.into(), unit, began: Instant::now(), shown }
     }
 
     /// Shows that `done` of `total` are done.
@@ -50,7 +50,7 @@ impl Progress {
         match &mut self.shown {
             Shown::Bar(bar) => {
                 if bar.is_none() && self.began.elapsed() > PATIENCE {
-                    *bar = Some(new_bar(self.what, self.unit));
+                    *bar = Some(new_bar(&self.what, self.unit));
                 }
                 if let Some(bar) = bar {
                     bar.set_length(total);
@@ -77,7 +77,7 @@ impl Drop for Progress {
     }
 }
 
-fn new_bar(what: &'static str, unit: Unit) -> ProgressBar {
+fn new_bar(what: &str, unit: Unit) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
     let template = match unit {
         Unit::Bytes => "{msg} [{bar:30}] {bytes} of {total_bytes}, {bytes_per_sec}, {eta} left",
@@ -86,6 +86,6 @@ fn new_bar(what: &'static str, unit: Unit) -> ProgressBar {
     if let Ok(style) = ProgressStyle::with_template(template) {
         bar.set_style(style.progress_chars("=> "));
     }
-    bar.set_message(what);
+    bar.set_message(what.to_owned());
     bar
 }

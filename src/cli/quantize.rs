@@ -12,6 +12,7 @@ use serde_json::json;
 
 use super::Context;
 use super::failure::{Failure, Result};
+use super::hub::HubArgs;
 use super::locate::{Place, kind_of, locate, part_number};
 use super::progress::{Progress, Unit};
 use super::units::bytes;
@@ -55,7 +56,7 @@ fn mixture(name: &str) -> Result<Mixture, String> {
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let began = Instant::now();
-    let input = locate(&args.input)?;
+    let input = locate(&args.input, &HubArgs::default())?;
     let part = Part::name_for(&args.output);
     for path in [&args.output, &part] {
         check_not_the_source(&input, path)?;

@@ -97,6 +97,9 @@ pub(crate) struct TalkArgs {
         help_heading = "Output"
     )]
     show_thinking: Visibility,
+    /// Thoughts on stdout, between <think> and </think>
+    #[arg(long, conflicts_with = "show_thinking", help_heading = "Output")]
+    thinking_to_stdout: bool,
     /// Show speed at the end (default: on a terminal)
     #[arg(long, overrides_with = "no_stats", help_heading = "Output")]
     stats: bool,
@@ -166,7 +169,7 @@ impl TalkArgs {
 
     /// How thoughts are shown.
     pub(crate) fn visibility(&self) -> Visibility {
-        self.show_thinking
+        if self.thinking_to_stdout { Visibility::Stdout } else { self.show_thinking }
     }
 
     /// Loads the model and makes the session.

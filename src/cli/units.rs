@@ -1,5 +1,7 @@
 //! Numbers for people.
 
+use std::time::SystemTime;
+
 /// Bytes as in "16.79 GB" (powers of 1000, as model hubs show the sizes of files).
 pub(crate) fn bytes(n: u64) -> String {
     scaled(n, &[(1e9, "GB"), (1e6, "MB"), (1e3, "kB")]).unwrap_or_else(|| format!("{n} B"))
@@ -14,6 +16,22 @@ pub(crate) fn binary_bytes(n: u64) -> String {
 /// Counts as in "25.23 B".
 pub(crate) fn count(n: u64) -> String {
     scaled(n, &[(1e9, "B"), (1e6, "M"), (1e3, "K")]).unwrap_or_else(|| n.to_string())
+}
+
+/// A point in time as in "2026-11-25T01:02:03Z".
+pub(crate) fn utc(time: SystemTime) -> String {
+    let seconds = time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    // Days since 1 March of the year 0, in eras of 400 years, whose years begin in March.
+    let day = days + 719_468;
+    let (era, day) = (day / 146_097, day % 146_097);
+    let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;
+    let day = day - (365 * year + year / 4 - year / 100);
+    let month = (5 * day + 2) / 153;
+    let day = day - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    let year = era * 400 + year + u64::from(month <= 2);
+    format!("{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", second / 3600, second / 60 % 60, second % 60)
 }
 
 #[allow(clippy::cast_precision_loss)] // two decimals are shown
@@ -57,6 +75,16 @@ mod tests {
         assert_eq!(binary_bytes(16_790_000_000), "15.64 GiB");
         assert_eq!(count(25_230_000_000), "25.23 B");
         assert_eq!(count(12), "12");
+    }
+
+    #[test]
+    fn points_in_time() {
+        let at = |seconds| utc(SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(seconds));
+        // As `date -u -d @SECONDS` says.
+        assert_eq!(at(0), "1970-01-01T00:00:00Z");
+        assert_eq!(at(951_782_399), "2000-02-28T23:59:59Z");
+        assert_eq!(at(951_782_400), "2000-02-29T00:00:00Z");
+        assert_eq!(at(1_795_570_323), "2026-11-25T01:32:03Z");
     }
 
     #[test]

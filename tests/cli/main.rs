@@ -5,14 +5,22 @@
 mod bench;
 mod chat;
 mod files;
+#[cfg(feature = "pull")]
+mod hub;
 mod inspect;
 mod logits;
+#[cfg(feature = "pull")]
+mod models;
 #[cfg(feature = "nano")]
 mod nano;
+mod perplexity;
+#[cfg(feature = "pull")]
+mod pull;
 mod quantize;
 mod run;
 #[cfg(feature = "vision")]
 mod sight;
+mod settings;
 mod streams;
 mod talk;
 mod terminal;
@@ -36,7 +44,7 @@ fn fixture(name: &str) -> String {
     format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The binary, with nothing of the tester's environment that it listens to and an empty stdin.
+/// The binary, with nothing of the tester's environment and settings that it listens to and an empty stdin.
 fn lemmy<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_lemmy"));
     for (name, _) in std::env::vars_os() {
@@ -44,6 +52,7 @@ fn lemmy<A: AsRef<std::ffi::OsStr>>(arguments: impl IntoIterator<Item = A>) -> C
             command.env_remove(name);
         }
     }
+    command.env("XDG_CONFIG_HOME", "/no-such-folder");
     command.args(arguments).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
 }

@@ -28,6 +28,9 @@ pub(crate) struct Stage {
     progress: Option<Progress>,
     /// Whether stdout is in the middle of a line.
     is_mid_line: bool,
+    /// Whether thoughts go to stdout, and whether one is open there.
+    thoughts_on_stdout: bool,
+    in_thought: bool,
     /// Warnings that were shown: each reply to a conversation repeats those about its template.
     warned: Vec<String>,
     load: std::time::Duration,
@@ -37,7 +40,9 @@ impl Stage {
     /// `load`: how long the model took to load, for the timings of `Form::Events`.
     pub(crate) fn new(form: Form, visibility: Visibility, load: std::time::Duration) -> Self {
         let thoughts = Thoughts::new(visibility);
-        Self { form, thoughts, progress: None, is_mid_line: false, warned: Vec::new(), load }
+        let thoughts_on_stdout = visibility == Visibility::Stdout;
+        let warned = Vec::new();
+        Self { form, thoughts, progress: None, is_mid_line: false, thoughts_on_stdout, in_thought: false, warned, load }
     }
 
     /// Shows the next event.
@@ -63,7 +68,7 @@ impl Stage {
 
     /// Ends the line that an answer has left open.
     pub(crate) fn end_line(&mut self, out: &mut Output) -> Result<()> {
-        self.thoughts.close();
+        self.close_thought(out)?;
         self.progress = None;
         if std::mem::take(&mut self.is_mid_line) {
             out.text("\n")?;
@@ -73,12 +78,20 @@ impl Stage {
 
     fn show_text(&mut self, event: &Event, out: &mut Output) -> Result<()> {
         match event {
+            Event::Thinking(text) if self.thoughts_on_stdout => {
+                if !std::mem::replace(&mut self.in_thought, true) {
+                    out.text(if self.is_mid_line { "\n<think>\n" } else { "<think>\n" })?;
+                }
+                out.text(text)?;
+                out.flush()?;
+                self.is_mid_line = !text.ends_with('\n');
+            }
             Event::Thinking(text) => {
                 self.end_open_line(out)?;
                 self.thoughts.push(text);
             }
             Event::Text(text) => {
-                self.thoughts.close();
+                self.close_thought(out)?;
                 out.text(text)?;
                 out.flush()?;
                 self.is_mid_line = !text.ends_with('\n');
@@ -91,6 +104,16 @@ impl Stage {
             Event::Warning(text) => self.warn(text),
             Event::Finished(_) => self.end_line(out)?,
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// Something other than a thought follows.
+    fn close_thought(&mut self, out: &mut Output) -> Result<()> {
+        self.thoughts.close();
+        if std::mem::take(&mut self.in_thought) {
+            let is_mid_line = std::mem::take(&mut self.is_mid_line);
+            out.text(if is_mid_line { "\n</think>\n" } else { "</think>\n" })?;
         }
         Ok(())
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use clap::ValueEnum;
 
-use crate::cli::output::{aside, note, stderr_is_animated};
+use crate::cli::output::{aside, note, stderr_is_animated, stderr_is_coloured};
 
 /// How thoughts are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -14,6 +14,9 @@ pub(crate) enum Visibility {
     Hide,
     Fold,
     Show,
+    /// Not here: they are part of what goes to stdout.
+    #[value(skip)]
+    Stdout,
 }
 
 const DIM: &str = "\u{1b}[2m";
@@ -25,8 +28,9 @@ const REDRAW: &str = "\r\u{1b}[K";
 #[derive(Debug)]
 pub(crate) struct Thoughts {
     visibility: Visibility,
-    /// Whether escape codes may be used.
+    /// Whether the line may be drawn again.
     is_animated: bool,
+    is_coloured: bool,
     /// When the thought that is open began.
     open: Option<Instant>,
     is_mid_line: bool,
@@ -40,7 +44,13 @@ impl Thoughts {
             Visibility::Auto => Visibility::Hide,
             asked => asked,
         };
-        Self { visibility, is_animated: stderr_is_animated(), open: None, is_mid_line: false }
+        Self {
+            visibility,
+            is_animated: stderr_is_animated(),
+            is_coloured: stderr_is_coloured(),
+            open: None,
+            is_mid_line: false,
+        }
     }
 
     /// More of a thought.
@@ -48,7 +58,7 @@ impl Thoughts {
         let is_new = self.open.is_none();
         self.open.get_or_insert_with(Instant::now);
         match self.visibility {
-            Visibility::Show if self.is_animated => aside(DIM, text, PLAIN),
+            Visibility::Show if self.is_coloured => aside(DIM, text, PLAIN),
             Visibility::Show => aside("", text, ""),
             Visibility::Fold if is_new && self.is_animated => aside("", "thinking …", ""),
             _ => return,
