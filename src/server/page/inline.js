@@ -105,16 +105,13 @@ function emphasis(text, at, depth, missing) {
 
 function closing(text, start, mark) {
   for (let end = text.indexOf(mark, start); end >= 0; end = text.indexOf(mark, end + 1)) {
-    if (end === start || /\s/.test(text[end - 1]) || text[end - 1] === '\\') continue;
-    // A longer run of the same mark belongs to another emphasis: **a *b* c** and *a **b** c*.
+    if (text[end - 1] === '\\') continue;
     let run = 1;
     while (text[end + run] === mark[0]) run += 1;
-    if (run !== mark.length && !(run === 3 && mark.length < 3)) {
-      end += run - 1;
-      continue;
-    }
-    if (mark[0] === '_' && WORD.test(text[end + mark.length] ?? '')) continue;
-    return run === 3 ? end + 3 - mark.length : end;
+    // A run after a space opens, and one of another length belongs to another emphasis: **a *b* c**, *a **b** c*.
+    const fits = end > start && !/\s/.test(text[end - 1]) && (run === mark.length || (run === 3 && mark.length < 3));
+    if (fits && !(mark[0] === '_' && WORD.test(text[end + run] ?? ''))) return end + run - mark.length;
+    end += run - 1;
   }
   return -1;
 }

@@ -21,7 +21,8 @@ export class ReplyView {
     this.foot = el('div', { class: 'foot' });
     this.root = el(
       'article',
-      { class: 'turn reply', 'aria-label': message.model ?? 'Answer' },
+      { class: 'turn reply', 'aria-label': 'Answer' },
+      el('h2', { class: 'sr', text: 'Answer' }),
       this.thought,
       this.body,
       this.calls,

@@ -80,6 +80,7 @@ export class Thread {
     const turn = el(
       'article',
       { class: 'turn user', 'aria-label': 'You' },
+      el('h2', { class: 'sr', text: 'You' }),
       pictures.length > 0 && el('ul', { class: 'pictures' }, ...pictures),
       message.content && el('div', { class: 'bubble', text: message.content }),
       el(
