@@ -30,7 +30,7 @@ export async function withPage(options, use) {
 export async function atAddress(url, { expected, ready = true, ...contextOptions }, use) {
   const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, reducedMotion: 'reduce', ...contextOptions });
   const page = await context.newPage();
-  page.setDefaultTimeout(8000);
+  page.setDefaultTimeout(20000);
   const complaints = [];
   page.on('console', (message) => {
     if (['error', 'warning'].includes(message.type())) complaints.push(message.text());

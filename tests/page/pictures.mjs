@@ -49,11 +49,9 @@ const give = (page, bytes, how) =>
 
 test('a large picture is made smaller, sent with its detail, shown, and kept', () =>
   withPage({}, async (page, mock) => {
-    await page.click('#open-settings');
-    await page.selectOption('#set-budget', '560');
-    await page.keyboard.press('Escape');
     await page.setInputFiles('#picker', { name: 'large.jpg', mimeType: 'image/jpeg', buffer: await picture(page, 3200, 1000, 'image/jpeg') });
     await page.waitForSelector('#waiting img');
+    await page.selectOption('#set-budget', '560');
     await say(page, 'What is this?');
     const [{ image_url: sent, type }, words] = mock.requests[0].messages[0].content;
     assert.equal(type, 'image_url');
@@ -61,7 +59,7 @@ test('a large picture is made smaller, sent with its detail, shown, and kept', (
     assert.match(sent.url, /^data:image\/jpeg;base64,/);
     assert.deepEqual(await sizeOf(page, sent.url), [1568, 490]);
     assert.deepEqual(words, { type: 'text', text: 'What is this?' });
-    assert.equal(await isHidden(page, '#waiting'), true);
+    assert.equal(await isHidden(page, '#waiting-row'), true);
     assert.equal(await page.getAttribute('.pictures img', 'alt'), 'large.jpg');
     await page.reload();
     await page.waitForSelector('.pictures img');
@@ -98,7 +96,7 @@ test('what is no picture is refused with words', () =>
     ]);
     await page.waitForFunction(() => document.querySelectorAll('.note').length === 2);
     assert.match(await text(page, '#notes'), /“a\.svg” cannot be used.*“b\.png” cannot be read/);
-    assert.equal(await isHidden(page, '#waiting'), true);
+    assert.equal(await isHidden(page, '#waiting-row'), true);
     await say(page, 'Hi');
     assert.equal(mock.requests[0].messages[0].content, 'Hi');
   }));

@@ -134,6 +134,7 @@ function startExample(example) {
   if (example.thinking) setThinking(true);
   if (watch.ready) send(example.text, []);
   else composer.set(example.text);
+  composer.focus();
 }
 
 /** Takes a message to send. False if it cannot be sent now. */
@@ -338,7 +339,10 @@ addEventListener('storage', (event) => {
   showAll();
 });
 addEventListener('pagehide', () => {
-  for (const id of runs.keys()) if (store.get(id)) store.save(store.get(id));
+  for (const [id, { reply }] of runs) {
+    reply.message.stopped = true;
+    if (store.get(id)) store.save(store.get(id));
+  }
 });
 
 const latest = store.list()[0];

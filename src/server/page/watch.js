@@ -36,8 +36,7 @@ export class Watch {
         await this.#learn();
         break;
       } catch (error) {
-        this.ready = false;
-        this.changed();
+        this.#become(false);
         if (error.loading) {
           failures = 0;
           showBanner({ text: 'The model is being loaded', progress: error.progress ?? null });
@@ -54,8 +53,13 @@ export class Watch {
       }
     }
     this.watching = false;
-    this.ready = true;
     showBanner(null);
+    this.#become(true);
+  }
+
+  #become(ready) {
+    if (ready === this.ready) return;
+    this.ready = ready;
     this.changed();
   }
 
