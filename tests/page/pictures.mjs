@@ -51,6 +51,7 @@ test('a large picture is made smaller, sent with its detail, shown, and kept', (
   withPage({}, async (page, mock) => {
     await page.setInputFiles('#picker', { name: 'large.jpg', mimeType: 'image/jpeg', buffer: await picture(page, 3200, 1000, 'image/jpeg') });
     await page.waitForSelector('#waiting img');
+    assert.equal(await page.inputValue('#set-budget'), '280');
     await page.selectOption('#set-budget', '560');
     await say(page, 'What is this?');
     const [{ image_url: sent, type }, words] = mock.requests[0].messages[0].content;

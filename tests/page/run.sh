@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests of the web page in a browser; needs node 20 or later. Installs Chromium if there is none.
+# Tests of the web page in a browser; needs node 18 or later. Installs Chromium if there is none.
 # LEMMY=path/to/lemmy tests against the real server with Lemmy Nano as well.
 set -euo pipefail
 cd "$(dirname "$0")"

@@ -38,7 +38,7 @@ function showAll() {
     showWelcome({
       title: watch.modelName ? `This is ${watch.modelName}` : 'Hello',
       text: introduction(watch.model),
-      examples: examplesFor(watch.model),
+      examples: watch.ready ? examplesFor(watch.model) : [],
       onExample: startExample,
     });
   }

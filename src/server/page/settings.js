@@ -92,7 +92,6 @@ export class SettingsPanel {
       field.value = settings[name] ?? '';
       field.removeAttribute('aria-invalid');
     }
-    for (const name of ['theme', 'budget']) byId(`set-${name}`).value = String(settings[name]);
     byId('set-thinking').checked = settings.thinking;
     for (const name of ['system', 'tools', 'schema']) byId(`set-${name}`).value = conversation[name];
     for (const radio of document.getElementsByName('format')) radio.checked = radio.value === conversation.format;
@@ -130,6 +129,7 @@ export class SettingsPanel {
   }
 
   #choice(name, apply, convert = String) {
+    byId(`set-${name}`).value = String(this.settings[name]);
     byId(`set-${name}`).addEventListener('change', ({ target }) => {
       this.#set(name, convert(target.value));
       apply(this.settings[name]);
