@@ -170,13 +170,15 @@ test('settings travel with the request; wrong ones are not sent', () =>
     assert.equal(await page.getAttribute('#set-temperature', 'aria-invalid'), 'true');
     await page.keyboard.press('Escape');
     mock.script = async (_, stream) => stream.text('{"a": 1}');
-    await say(page, 'Hi again');
+    assert.equal(await page.inputValue('#input'), 'Hi', 'what was written waits');
+    await page.press('#input', 'Enter');
+    await finished(page);
     const [body] = mock.requests;
     assert.deepEqual(
       [body.temperature, body.top_p, body.top_k, body.min_p, body.seed, body.max_tokens, body.thinking_budget_tokens],
       [0, 0.9, 20, 0.05, 7, 64, 100],
     );
-    assert.deepEqual(body.messages[0], { role: 'system', content: 'Be short.' });
+    assert.deepEqual(body.messages, [{ role: 'system', content: 'Be short.' }, { role: 'user', content: 'Hi' }]);
     assert.deepEqual(body.response_format, { type: 'json_schema', json_schema: { name: 'answer', schema: { type: 'object' } } });
     assert.equal(await text(page, '.reply .code code'), '{"a": 1}');
     await page.reload();

@@ -150,30 +150,34 @@ function send(text, pictures) {
     document.querySelector('.results textarea')?.focus();
     return false;
   }
+  if (!usable()) return false;
   if (last?.role === 'assistant' && !hasSubstance(last)) current.messages.pop();
   const images = pictures.map((picture) => ({ ...picture, budget: settings.budget }));
   current.messages.push({ role: 'user', content: text, images });
-  return answer(current);
+  run(current);
+  return true;
 }
 
 function edit(index, text) {
+  if (!usable()) return;
   current.messages[index].content = text;
   current.messages.length = index + 1;
-  answer(current);
+  run(current);
   composer.focus();
 }
 
 function retry(index) {
-  if (runs.has(current.id)) return;
+  if (runs.has(current.id) || !usable()) return;
   current.messages.length = index;
-  answer(current);
+  run(current);
   composer.focus();
 }
 
 function results(index, answers) {
+  if (!usable()) return;
   current.messages.length = index + 1;
   current.messages.push(...answers.map((result) => ({ role: 'tool', ...result })));
-  answer(current);
+  run(current);
   composer.focus();
 }
 
@@ -188,19 +192,16 @@ function stop() {
   runs.get(current.id)?.controller.abort();
 }
 
-/** Begins to answer a conversation. False if its settings forbid it. */
-function answer(conversation) {
-  const problem = settingsProblem(conversation);
-  if (problem) {
-    note(problem.text);
-    showAll();
-    panel.open(conversation, problem.field);
-    return true;
-  }
-  run(conversation);
-  return true;
+/** Whether the settings of the conversation can be sent; if not, shows what is wrong with them. */
+function usable() {
+  const problem = settingsProblem(current);
+  if (!problem) return true;
+  note(problem.text);
+  panel.open(current, problem.field);
+  return false;
 }
 
+/** Asks for the next message of a conversation, and shows it as it comes. */
 async function run(conversation) {
   const request = buildRequest(conversation, settings);
   const message = newReply(conversation.format);
