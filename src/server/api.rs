@@ -13,11 +13,15 @@
 //!    connection alive, notices clients that leave, and counts.
 
 pub(crate) mod chat;
+pub(crate) mod completions;
 pub(crate) mod health;
 pub(crate) mod messages;
+pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod page;
+pub(crate) mod props;
 pub(crate) mod sampling;
+pub(crate) mod tokens;
 
 use hyper::Request;
 use hyper::body::Incoming;

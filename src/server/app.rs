@@ -92,6 +92,7 @@ pub(crate) struct Limits {
 
 impl Limits {
     /// What holds unless flags say otherwise.
+    #[cfg(test)]
     pub(crate) const DEFAULT: Self = Self {
         body: 64 << 20,
         head: 16 << 10,

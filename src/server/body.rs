@@ -35,7 +35,8 @@ pub(crate) async fn read(request: Request<Incoming>, limits: &Limits) -> Result<
             Ok(None) => return Ok(bytes),
             Err(_) => return Err(timed_out("the body did not come in time")),
         };
-        let frame = frame.map_err(|_| Problem::bad("invalid_value", "the body is broken off or not well framed").closing())?;
+        let frame =
+            frame.map_err(|_| Problem::bad("invalid_value", "the body is broken off or not well framed").closing())?;
         if let Ok(data) = frame.into_data() {
             if bytes.len() + data.len() > limits.body {
                 return Err(too_large(limits));

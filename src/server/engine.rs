@@ -6,7 +6,7 @@
 mod slots;
 mod worker;
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
@@ -14,9 +14,10 @@ use lemmy_core::chat::{Prompt, StartState};
 use lemmy_core::{
     CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, Thinking, TokenId, ToolChoice,
 };
+use tokio::sync::mpsc::UnboundedSender;
 
 use self::worker::Worker;
-use super::job::{Ask, Job, Place, Request, Ticket};
+use super::job::{Ask, Job, Place, Request, Ticket, Update};
 use super::problem::{Problem, Result};
 
 pub(crate) use self::slots::SlotState;
@@ -51,6 +52,10 @@ pub(crate) struct Gauges {
     pub(crate) capacity: AtomicUsize,
     /// Bytes of these caches.
     pub(crate) bytes: AtomicU64,
+    /// Whether those who wait are to be refused.
+    pub(crate) closing: AtomicBool,
+    /// Most tokens that a conversation had.
+    pub(crate) longest: AtomicUsize,
     /// Forward passes.
     pub(crate) passes: AtomicU64,
     /// Times that the worker panicked.
@@ -88,7 +93,7 @@ pub(crate) struct Engine {
     gauges: Arc<Gauges>,
     /// Sessions that only look at requests.
     spare: Mutex<Vec<Session>>,
-    /// Ends every job.
+    /// Ends every job when triggered.
     stop: CancelToken,
 }
 
@@ -105,15 +110,7 @@ impl Engine {
         let worker = Worker::new(model.clone(), options.clone(), inbox, gauges.clone(), stop.clone())?;
         let thread = std::thread::Builder::new().name("lemmy-worker".into()).spawn(move || worker.run());
         thread.map_err(|source| lemmy_core::Error::Io { what: "cannot start the worker".into(), source })?;
-        Ok(Self {
-            model: model.clone(),
-            options,
-            jobs,
-            taken: Arc::default(),
-            gauges,
-            spare: Mutex::default(),
-            stop,
-        })
+        Ok(Self { model: model.clone(), options, jobs, taken: Arc::default(), gauges, spare: Mutex::default(), stop })
     }
 
     pub(crate) fn model(&self) -> &Model {
@@ -128,9 +125,9 @@ impl Engine {
         &self.gauges
     }
 
-    /// Jobs that are served or wait.
-    pub(crate) fn in_flight(&self) -> usize {
-        self.taken.load(Ordering::SeqCst)
+    /// Refuses those who wait; those who are served stay.
+    pub(crate) fn close_queue(&self) {
+        self.gauges.closing.store(true, Ordering::SeqCst);
     }
 
     /// Ends every job at once.
@@ -138,12 +135,37 @@ impl Engine {
         self.stop.cancel();
     }
 
-    /// Looks at a request and queues it. Takes milliseconds (a large grammar: more), so not for an async thread.
+    /// Looks at the prompts of a request and queues them. Takes milliseconds (a large grammar: more), so not for an async
+    /// thread. Choices are numbered through.
     ///
     /// # Errors
     ///
     /// What is wrong with the request; 429 if too many wait.
-    pub(crate) fn submit(&self, request: Request, owner: usize) -> Result<Ticket> {
+    pub(crate) fn submit(&self, requests: Vec<Request>, owner: usize) -> Result<Ticket> {
+        let (updates, receiver) = tokio::sync::mpsc::unbounded_channel();
+        let mut ticket = Ticket { updates: receiver, cancel: CancelToken::new(), open: 0 };
+        let mut jobs = Vec::with_capacity(requests.len());
+        for request in requests {
+            let choices = request.choices;
+            jobs.push(self.job(request, owner, ticket.open, &ticket.cancel, updates.clone())?);
+            ticket.open += choices;
+        }
+        for job in jobs {
+            self.gauges.waiting.fetch_add(1, Ordering::SeqCst);
+            self.jobs.send(job).map_err(|_| Problem::unavailable("shutting_down", "the server is shutting down"))?;
+        }
+        Ok(ticket)
+    }
+
+    /// A request that was looked at, with its place.
+    fn job(
+        &self,
+        request: Request,
+        owner: usize,
+        first: usize,
+        cancel: &CancelToken,
+        updates: UnboundedSender<Update>,
+    ) -> Result<Job> {
         let place = self.place()?;
         let Request { prompt, mut options, choices, slot, reuse } = request;
         if let Some(slot) = slot.filter(|&slot| slot >= self.options.slots) {
@@ -159,26 +181,9 @@ impl Engine {
         session.begin(source.clone(), options.choice(0))?;
         session.stop();
         self.put_spare(session);
-
-        let cancel = CancelToken::new();
         options.cancel = Some(cancel.clone());
-        let (updates, receiver) = tokio::sync::mpsc::unbounded_channel();
-        let job = Job {
-            source,
-            ids,
-            options,
-            choices,
-            slot,
-            reuse,
-            owner,
-            cancel: cancel.clone(),
-            queued: Instant::now(),
-            updates,
-            place,
-        };
-        self.gauges.waiting.fetch_add(1, Ordering::SeqCst);
-        self.jobs.send(job).map_err(|_| Problem::unavailable("shutting_down", "the server is shutting down"))?;
-        Ok(Ticket { updates: receiver, cancel, open: choices })
+        let (cancel, queued) = (cancel.clone(), Instant::now());
+        Ok(Job { source, ids, options, choices, first, slot, reuse, owner, cancel, queued, updates, _place: place })
     }
 
     /// Tokens of a request's prompt, as its answer's usage would have them.
@@ -229,7 +234,8 @@ impl Engine {
     fn take_spare(&self) -> Result<Session> {
         let spare = self.spare.lock().unwrap_or_else(PoisonError::into_inner).pop();
         // A batch of one: it never evaluates anything.
-        let build = || self.model.session().context(self.options.context).kv_type(self.options.kv_type).batch(1).build();
+        let build =
+            || self.model.session().context(self.options.context).kv_type(self.options.kv_type).batch(1).build();
         Ok(spare.map_or_else(build, Ok)?)
     }
 
@@ -237,3 +243,6 @@ impl Engine {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
 }
+
+#[cfg(test)]
+mod tests;

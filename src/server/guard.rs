@@ -36,8 +36,10 @@ impl Keys {
             scheme.eq_ignore_ascii_case("bearer").then(|| key.trim())
         });
         let given = bearer.or_else(|| headers.get("x-api-key").and_then(|value| value.to_str().ok()));
-        let refuse = |message| Problem::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message);
-        let given = given.ok_or_else(|| refuse("no API key came with the request; send `Authorization: Bearer KEY`"))?;
+        let refuse =
+            |message| Problem::new(StatusCode::UNAUTHORIZED, "authentication_error", "invalid_api_key", message);
+        let given =
+            given.ok_or_else(|| refuse("no API key came with the request; send `Authorization: Bearer KEY`"))?;
         // Digests are of one length and all of them are compared, so that the time tells nothing about a key.
         let given = digest(given);
         let found = self.0.iter().enumerate().fold(None, |found, (i, key)| match bool::from(key.ct_eq(&given)) {
@@ -97,7 +99,8 @@ impl Names {
         if host.is_some_and(is_ours) && target.is_none_or(is_ours) {
             return Ok(());
         }
-        let message = "the Host of the request is not one of this server's; start it with --allowed-host NAME to allow it";
+        let message =
+            "the Host of the request is not one of this server's; start it with --allowed-host NAME to allow it";
         Err(forbidden("host_not_allowed", message))
     }
 
@@ -176,7 +179,8 @@ mod tests {
     fn only_our_names_are_served() {
         let local = Names { is_loopback: true, bound: "127.0.0.1".into(), ..Names::default() };
         let open = Names { bound: "0.0.0.0".into(), hosts: vec!["lemmy.example".into()], ..Names::default() };
-        let check = |names: &Names, host: &str| names.check_host(&"/".parse().unwrap(), &headers(&[("host", host)])).is_ok();
+        let check =
+            |names: &Names, host: &str| names.check_host(&"/".parse().unwrap(), &headers(&[("host", host)])).is_ok();
         for (host, locally, openly) in [
             ("localhost:8080", true, true),
             ("a.localhost", true, true),

@@ -13,6 +13,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::api;
 use super::app::App;
+use super::connection::{Peer, too_long};
 use super::guard::Sharing;
 use super::ids;
 use super::log::Trace;
@@ -21,11 +22,11 @@ use super::respond::{self, Answer, Body};
 use super::routes::{self, Found, Route};
 
 /// Answers a request, whatever it is.
-pub(crate) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let id = request_id(request.headers());
     let method = request.method().clone();
     let (sharing, found) = (guard(&app, &request), routes::find(request.uri().path()));
-    let trace = Trace::new(app.clone(), id.clone(), method.to_string(), request.uri().path().to_owned());
+    let trace = Trace::new(app.clone(), peer, id.clone(), method.to_string(), request.uri().path().to_owned());
     if let Some(found) = &found {
         trace.set_route(found.name);
     }
@@ -56,8 +57,18 @@ pub(crate) async fn handle(app: Arc<App>, request: Request<Incoming>) -> Result<
 
 /// Whether the request is meant for this server and comes from a page that may use it. The body is not read before.
 fn guard(app: &App, request: &Request<Incoming>) -> Result<Sharing> {
+    if head_bytes(request) > app.options.limits.head {
+        return Err(too_long());
+    }
     app.options.names.check_host(request.uri(), request.headers())?;
     app.options.names.check_origin(request.method(), request.headers())
+}
+
+/// Bytes of a request line and headers, as they are usually written.
+fn head_bytes(request: &Request<Incoming>) -> usize {
+    let line = request.method().as_str().len() + request.uri().to_string().len() + "  HTTP/1.1\r\n".len();
+    let headers = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + ": \r\n".len());
+    line + headers.sum::<usize>() + "\r\n".len()
 }
 
 async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incoming>, found: Option<Found>) -> Result<Answer> {
@@ -84,6 +95,14 @@ async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incoming>, found:
         Route::Model(id) => api::models::one(app.ready()?, &id),
         Route::Chat => api::chat::serve(app, trace, request).await,
         Route::ChatTokens => api::chat::count(app, request).await,
+        Route::Completions => api::completions::serve(app, trace, request).await,
+        Route::Tokenize => api::tokens::tokenize(app, request).await,
+        Route::Detokenize => api::tokens::detokenize(app, request).await,
+        Route::ApplyTemplate => api::tokens::apply_template(app, request).await,
+        Route::Props => api::props::props(app, app.ready()?, request.method()),
+        Route::Slots => api::props::slots(app, app.ready()?, request.uri().query()),
+        Route::Metrics => api::metrics::serve(app),
+        Route::Missing(why) => Err(Problem::not_supported(why)),
     }
 }
 

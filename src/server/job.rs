@@ -42,6 +42,8 @@ pub(super) struct Job {
     pub(super) ids: Vec<TokenId>,
     pub(super) options: GenerateOptions,
     pub(super) choices: usize,
+    /// Number of its first choice, among those of all prompts of the request.
+    pub(super) first: usize,
     pub(super) slot: Option<usize>,
     pub(super) reuse: bool,
     /// Number of the key that came with the request: what one key's requests have read is not used for another's.
@@ -50,17 +52,14 @@ pub(super) struct Job {
     pub(super) queued: Instant,
     pub(super) updates: mpsc::UnboundedSender<Update>,
     /// Its place among those that are served or wait; given back when the job is dropped.
-    pub(super) place: Place,
+    pub(super) _place: Place,
 }
 
 /// One step of a job, as its client may learn of it.
 #[derive(Debug)]
 pub(crate) enum Update {
-    /// A slot has begun to read the prompt.
-    Started {
-        /// Its number.
-        slot: usize,
-    },
+    /// A slot has begun to read the prompt, or the first of several.
+    Started,
     /// How far the prompt is read, in tokens.
     Prefill {
         /// Of the prompt, in the cache already.

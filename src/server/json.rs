@@ -24,9 +24,7 @@ pub(crate) fn object(bytes: &[u8]) -> Result<Map<String, Value>> {
     let value = Value::deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
     match value {
         Ok(Value::Object(object)) => Ok(object),
-        Ok(other) => {
-            Err(Problem::bad("invalid_type", format!("the body is {}, expected a JSON object", kind(&other))))
-        }
+        Ok(other) => Err(Problem::bad("invalid_type", format!("the body is {}, expected a JSON object", kind(&other)))),
         Err(e) => Err(Problem::bad("invalid_json", format!("the body is not JSON: {e}"))),
     }
 }

@@ -10,6 +10,7 @@ use lemmy_core::{Event, FinishReason};
 use serde_json::json;
 
 use super::app::App;
+use super::connection::Peer;
 use super::problem::Problem;
 use super::reply::{Reply, Totals};
 
@@ -61,6 +62,7 @@ pub(crate) struct Trace(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     app: Arc<App>,
+    peer: Arc<Peer>,
     began: Instant,
     record: Mutex<Record>,
 }
@@ -82,17 +84,19 @@ struct Record {
 }
 
 impl Trace {
-    pub(crate) fn new(app: Arc<App>, id: String, method: String, path: String) -> Self {
+    pub(super) fn new(app: Arc<App>, peer: Arc<Peer>, id: String, method: String, path: String) -> Self {
+        peer.begin();
         let record = Record { id, method, path, route: "unknown", ..Record::default() };
-        Self(Arc::new(Inner { app, began: Instant::now(), record: Mutex::new(record) }))
+        Self(Arc::new(Inner { app, peer, began: Instant::now(), record: Mutex::new(record) }))
+    }
+
+    /// The connection that the request came by.
+    pub(super) fn peer(&self) -> Arc<Peer> {
+        self.0.peer.clone()
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
         self.0.record.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    pub(crate) fn id(&self) -> String {
-        self.record().id.clone()
     }
 
     pub(crate) fn set_route(&self, route: &'static str) {
@@ -145,6 +149,7 @@ pub(crate) fn finish_name(reason: FinishReason) -> &'static str {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.peer.done();
         let record = self.record.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Nobody waited for the answer.
         let status = if record.status == 0 { 499 } else { record.status };

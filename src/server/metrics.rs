@@ -7,27 +7,23 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use prometheus::{
-    Counter, Encoder, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
+    Counter, Encoder, Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts, Registry, TextEncoder,
 };
 
 use super::reply::Totals;
 
 /// Seconds of a request: 0.01 times the powers of two.
-const DURATION: [f64; 14] =
-    [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
+const DURATION: [f64; 14] = [0.01, 0.02, 0.04, 0.08, 0.16, 0.32, 0.64, 1.28, 2.56, 5.12, 10.24, 20.48, 40.96, 81.92];
 /// Seconds to the first token; the last three are for long prompts on CPUs.
-const FIRST: [f64; 19] = [
-    0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0,
-];
+const FIRST: [f64; 19] =
+    [0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 30.0, 60.0, 120.0];
 /// Seconds from one token to the next.
 const PER_TOKEN: [f64; 13] = [0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5];
 /// Tokens of a request: powers of four.
 const TOKENS: [f64; 10] = [1.0, 4.0, 16.0, 64.0, 256.0, 1024.0, 4096.0, 16_384.0, 65_536.0, 262_144.0];
 
-const GENERATION: [&str; 4] =
-    ["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "error_type"];
-const USAGE: [&str; 4] =
-    ["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "gen_ai_token_type"];
+const GENERATION: [&str; 4] = ["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "error_type"];
+const USAGE: [&str; 4] = ["gen_ai_operation_name", "gen_ai_request_model", "gen_ai_provider_name", "gen_ai_token_type"];
 
 /// All counters that grow with requests. What is measured when somebody looks is in `api/metrics.rs`.
 #[derive(Debug)]
@@ -35,6 +31,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     duration: HistogramVec,
     first: HistogramVec,
+    /// The same under vLLM's name, which has no labels.
+    vllm_first: Histogram,
     per_token: HistogramVec,
     usage: HistogramVec,
     requests: IntCounterVec,
@@ -98,6 +96,10 @@ impl Metrics {
                 &GENERATION,
                 &FIRST,
             )?,
+            vllm_first: Histogram::with_opts(
+                HistogramOpts::new("vllm:time_to_first_token_seconds", "As gen_ai_server_time_to_first_token_seconds")
+                    .buckets(FIRST.to_vec()),
+            )?,
             per_token: histogram(
                 "gen_ai_server_time_per_output_token_seconds",
                 "Mean time from one token of an answer to the next",
@@ -150,6 +152,7 @@ impl Metrics {
         self.duration.with_label_values(&labels).observe(request.took.as_secs_f64());
         if let Some(first) = request.first {
             self.first.with_label_values(&labels).observe(first.as_secs_f64());
+            self.vllm_first.observe(first.as_secs_f64());
         }
         if totals.generated > 1 {
             let steps = (totals.generated - 1) as f64;
@@ -173,6 +176,11 @@ impl Metrics {
     /// Tokens of prompts, of these reused, and tokens said.
     pub(crate) fn tokens(&self) -> (u64, u64, u64) {
         (self.prompt_tokens.get(), self.cached_tokens.get(), self.generated_tokens.get())
+    }
+
+    /// The time to the first token under vLLM's name.
+    pub(crate) fn vllm_first(&self) -> Histogram {
+        self.vllm_first.clone()
     }
 
     /// What was counted, in the text format.

@@ -81,7 +81,8 @@ impl Problem {
 
     /// 429: more requests wait than the server lets wait.
     pub(crate) fn queue_full(waiting: usize, seconds: u64) -> Self {
-        let message = format!("{waiting} requests wait already; come back in {seconds} s, or start with a larger --queue");
+        let message =
+            format!("{waiting} requests wait already; come back in {seconds} s, or start with a larger --queue");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full", message);
         Self { retry_after: Some(seconds), ..problem }
     }
@@ -147,13 +148,16 @@ impl From<Error> for Problem {
             Error::Image(reason) => Self::bad("invalid_image", format!("picture: {reason}")).param("messages"),
             Error::Unsupported(reason) => Self::bad("unsupported_parameter", format!("not supported: {reason}")),
             Error::Template(reason) => {
-                Self::bad("invalid_value", format!("messages: the chat template refuses them: {reason}")).param("messages")
+                Self::bad("invalid_value", format!("messages: the chat template refuses them: {reason}"))
+                    .param("messages")
             }
             Error::OutOfMemory { needed, .. } => {
                 Self::unavailable("out_of_memory", format!("no memory: {needed} bytes were needed"))
             }
             Error::Cancelled => Self::unavailable("shutting_down", "the request was cancelled"),
-            Error::FileChanged(_) => Self::internal("the model's file changed while it was in use; start the server again"),
+            Error::FileChanged(_) => {
+                Self::internal("the model's file changed while it was in use; start the server again")
+            }
             // The rest may name files.
             other => Self::internal(match other.kind() {
                 ErrorKind::Numeric => "the model's numbers became infinite",

@@ -42,6 +42,8 @@ pub(crate) trait Dialect: Send + 'static {
 /// What one choice said.
 #[derive(Debug, Default)]
 pub(crate) struct Reply {
+    /// Whether it is the first of its prompt.
+    leads: bool,
     pub(crate) text: String,
     pub(crate) thinking: String,
     pub(crate) calls: Vec<ToolCall>,
@@ -80,8 +82,12 @@ pub(crate) struct Totals {
 impl Totals {
     pub(crate) fn of(replies: &[Reply]) -> Self {
         let mut totals = Self::default();
-        for usage in replies.iter().filter_map(|reply| Some(reply.finish.as_ref()?.usage)) {
-            (totals.prompt, totals.cached, totals.prefill) = (usage.prompt, usage.cached, usage.prefill);
+        for (reply, usage) in replies.iter().filter_map(|reply| Some((reply, reply.finish.as_ref()?.usage))) {
+            if reply.leads {
+                totals.prompt += usage.prompt;
+                totals.cached += usage.cached;
+                totals.prefill += usage.prefill;
+            }
             totals.generated += usage.generated;
             totals.thinking += usage.thinking;
             // Choices are said side by side.
@@ -124,6 +130,9 @@ pub(crate) fn timings(cached: usize, read: usize, prefill: Duration, said: usize
     })
 }
 
+/// Silence after which a stream speaks to a client that sends no more.
+const EAGER: Duration = Duration::from_millis(50);
+
 /// How an answer is wanted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Manner {
@@ -132,7 +141,7 @@ pub(crate) struct Manner {
     pub(crate) ping: Duration,
 }
 
-/// Serves a request.
+/// Serves a request: a reply to each prompt, or several.
 ///
 /// # Errors
 ///
@@ -140,12 +149,13 @@ pub(crate) struct Manner {
 pub(crate) async fn answer(
     app: &Arc<App>,
     trace: &Trace,
-    request: Request,
+    requests: Vec<Request>,
     manner: Manner,
     mut dialect: impl Dialect,
 ) -> Result<Answer> {
-    let mut replies: Vec<Reply> = (0..request.choices).map(|_| Reply::default()).collect();
-    let mut ticket = submit(app, trace, request).await?;
+    let choices = requests.iter().flat_map(|request| 0..request.choices);
+    let mut replies: Vec<Reply> = choices.map(|i| Reply { leads: i == 0, ..Reply::default() }).collect();
+    let mut ticket = submit(app, trace, requests).await?;
     if manner.is_streamed {
         // A job that waits may still turn out to be refused: the status is sent when its slot begins.
         let first = match ticket.next().await {
@@ -167,7 +177,7 @@ pub(crate) async fn answer(
                     reply.take(&event);
                 }
             }
-            Update::Started { .. } | Update::Prefill { .. } => {}
+            Update::Started | Update::Prefill { .. } => {}
         }
     }
     trace.finished(&replies);
@@ -179,9 +189,9 @@ pub(crate) async fn answer(
 }
 
 /// Queues a request; looking at it is work for a thread that may be busy.
-async fn submit(app: &Arc<App>, trace: &Trace, request: Request) -> Result<Ticket> {
+async fn submit(app: &Arc<App>, trace: &Trace, requests: Vec<Request>) -> Result<Ticket> {
     let (app, owner) = (app.clone(), trace.owner());
-    let submitted = tokio::task::spawn_blocking(move || app.ready()?.engine.submit(request, owner)).await;
+    let submitted = tokio::task::spawn_blocking(move || app.ready()?.engine.submit(requests, owner)).await;
     submitted.unwrap_or_else(|_| Err(Problem::internal("looking at the request failed")))
 }
 
@@ -201,6 +211,8 @@ impl<D: Dialect> Pump<D> {
     async fn run(mut self, first: Option<Update>) {
         let mut next = first;
         let mut spoke = Instant::now();
+        let peer = self.trace.peer();
+        let mut has_ended = false;
         loop {
             let mut out = String::new();
             let is_over = match next.take() {
@@ -226,6 +238,11 @@ impl<D: Dialect> Pump<D> {
                     None => return,
                 },
                 () = self.sender.closed() => return,
+                () = peer.ended(), if !has_ended => {
+                    // It may be gone, which only shows when something is said.
+                    has_ended = true;
+                    self.manner.ping = self.manner.ping.min(EAGER);
+                }
                 () = tokio::time::sleep(silence) => {
                     let mut out = String::new();
                     self.dialect.keep_alive(&mut out);
@@ -252,7 +269,7 @@ impl<D: Dialect> Pump<D> {
                     reply.take(event);
                 }
             }
-            Update::Started { .. } | Update::Prefill { .. } => {}
+            Update::Started | Update::Prefill { .. } => {}
         }
         self.dialect.say(update, out);
         let is_over = self.replies.iter().all(|reply| reply.finish.is_some());

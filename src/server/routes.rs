@@ -18,6 +18,15 @@ pub(crate) enum Route {
     Chat,
     ChatTokens,
     Version,
+    Completions,
+    Tokenize,
+    Detokenize,
+    ApplyTemplate,
+    Props,
+    Slots,
+    Metrics,
+    /// What other servers have and this one has not; why.
+    Missing(&'static str),
 }
 
 /// What is known of a path before anybody looks at the request.
@@ -36,6 +45,7 @@ pub(crate) struct Found {
 
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
+const BOTH: &[Method] = &[Method::GET, Method::POST];
 
 /// What answers a path, if anything does.
 pub(crate) fn find(path: &str) -> Option<Found> {
@@ -50,6 +60,16 @@ pub(crate) fn find(path: &str) -> Option<Found> {
         "/v1/models" | "/models" => keyed(Route::Models, "/v1/models", GET),
         "/v1/chat/completions" | "/chat/completions" => keyed(Route::Chat, "/v1/chat/completions", POST),
         "/v1/chat/completions/input_tokens" => keyed(Route::ChatTokens, "/v1/chat/completions/input_tokens", POST),
+        "/v1/completions" => keyed(Route::Completions, "/v1/completions", POST),
+        "/tokenize" => keyed(Route::Tokenize, "/tokenize", POST),
+        "/detokenize" => keyed(Route::Detokenize, "/detokenize", POST),
+        "/apply-template" => keyed(Route::ApplyTemplate, "/apply-template", POST),
+        "/props" => keyed(Route::Props, "/props", BOTH),
+        "/slots" => keyed(Route::Slots, "/slots", GET),
+        "/metrics" => keyed(Route::Metrics, "/metrics", GET),
+        "/v1/embeddings" | "/embeddings" => {
+            keyed(Route::Missing("this model makes no embeddings"), "/v1/embeddings", POST)
+        }
         _ => {
             if let Some(file) = path.strip_prefix("/assets/") {
                 return Some(open(Route::Page(file.into()), "/assets", GET));

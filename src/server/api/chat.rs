@@ -25,7 +25,7 @@ pub(crate) async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incomi
     let mut fields = read(app, request).await?;
     check_model(app, ready, &mut fields)?;
     let Wish { request, manner, shape, said } = Wish::read(app, ready, fields)?;
-    reply::answer(app, trace, request, manner, ChatAnswer::new(ready, shape, said)).await
+    reply::answer(app, trace, vec![request], manner, ChatAnswer::new(ready, shape, said)).await
 }
 
 /// How many tokens the prompt of such a request has.

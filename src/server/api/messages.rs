@@ -56,13 +56,7 @@ fn with_systems_in_front(messages: Vec<Message>) -> Vec<Message> {
 }
 
 /// A message with only what the library reads.
-fn one(
-    place: &str,
-    message: Value,
-    limits: &Limits,
-    images: &mut usize,
-    warnings: &mut Vec<String>,
-) -> Result<Value> {
+fn one(place: &str, message: Value, limits: &Limits, images: &mut usize, warnings: &mut Vec<String>) -> Result<Value> {
     let Value::Object(mut message) = message else { return Err(unexpected(place, "an object", &message)) };
     if let Some(call) = message.remove("function_call").filter(Value::is_object) {
         message.insert("tool_calls".into(), json!([{ "type": "function", "function": call }]));
@@ -70,7 +64,15 @@ fn one(
     let role = message.get("role").and_then(Value::as_str).unwrap_or_default().to_owned();
     let known: &[&str] = match role.as_str() {
         "assistant" => &[
-            "role", "content", "name", "tool_calls", "reasoning_content", "reasoning", "refusal", "annotations", "audio",
+            "role",
+            "content",
+            "name",
+            "tool_calls",
+            "reasoning_content",
+            "reasoning",
+            "refusal",
+            "annotations",
+            "audio",
         ],
         "tool" | "function" => &["role", "content", "name", "tool_call_id"],
         _ => &["role", "content", "name"],

@@ -140,7 +140,8 @@ fn bias(fields: &mut Fields, tokenizer: &Tokenizer) -> Result<Vec<(TokenId, f32)
             Problem::value(NAME, format!("found an id outside of the vocabulary of {} tokens", tokenizer.vocab_size()))
         })?;
         let bias = bias.as_f64().filter(|bias| (-100.0..=100.0).contains(bias));
-        let bias = bias.ok_or_else(|| Problem::value(NAME, format!("token {id}: expected a number from -100 to 100")))?;
+        let bias =
+            bias.ok_or_else(|| Problem::value(NAME, format!("token {id}: expected a number from -100 to 100")))?;
         Ok((id, bias as f32))
     };
     entries.into_iter().map(read).collect()
@@ -177,4 +178,11 @@ pub(crate) fn schema_text(place: &str, schema: &Value) -> Result<String> {
         Value::Object(_) | Value::Bool(_) => Ok(schema.to_string()),
         other => Err(unexpected(place, "a JSON schema", other)),
     }
+}
+
+/// Which slot is to serve the request, and whether what it has read may be used.
+pub(crate) fn slot(fields: &mut Fields) -> Result<(Option<usize>, bool)> {
+    let slot = fields.integer("id_slot", -1..=i64::from(u16::MAX))?;
+    let reuse = fields.flag("cache_prompt")?.unwrap_or(true);
+    Ok((slot.and_then(|slot| usize::try_from(slot).ok()), reuse))
 }

@@ -123,6 +123,11 @@ impl Worker {
         let before = self.queue.len();
         self.queue.retain(|job| {
             let is_late = job.queued.elapsed() > patience;
+            if self.gauges.closing.load(Ordering::SeqCst) {
+                let problem = Problem::unavailable("shutting_down", "the server is shutting down");
+                let _ = job.updates.send(Update::Failed(problem));
+                return false;
+            }
             if is_late {
                 let message = format!("no slot was free for {} s", patience.as_secs());
                 let _ = job.updates.send(Update::Failed(Problem::unavailable("queue_timeout", message)));
@@ -154,7 +159,7 @@ impl Worker {
             true => reading(&job.options),
             false => std::mem::take(&mut job.options),
         };
-        let _ = job.updates.send(Update::Started { slot });
+        let _ = job.updates.send(Update::Started);
         match self.scheduler.submit(session, job.source.clone(), options) {
             Ok(id) => {
                 let (began, replies) = (Instant::now(), vec![(id, 0)]);
@@ -182,7 +187,7 @@ impl Worker {
                 return self.fork(at, id, &finish);
             }
             Event::Finished(finish) => return self.finish(at, id, choice, finish),
-            event => Update::Said { choice, event },
+            event => Update::Said { choice: running.job.first + choice, event },
         };
         let _ = running.job.updates.send(update);
     }
@@ -231,6 +236,8 @@ impl Worker {
         }
         running.replies.retain(|(reply, _)| *reply != id);
         let is_last = running.replies.is_empty();
+        self.gauges.longest.fetch_max(finish.usage.prompt + finish.usage.generated, Ordering::Relaxed);
+        let choice = running.job.first + choice;
         let _ = running.job.updates.send(Update::Said { choice, event: Event::Finished(finish) });
         if is_last {
             self.end(at, None);

@@ -232,7 +232,7 @@ impl Dialect for ChatAnswer {
 
     fn say(&mut self, update: &Update, out: &mut String) {
         match update {
-            Update::Started { .. } => {
+            Update::Started => {
                 for choice in 0..self.choices.len() {
                     self.go_on(choice, json!({ "role": "assistant", "content": "" }), out);
                 }

@@ -6,7 +6,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use lemmy_core::{Chat, Constraint, GenerateOptions, Message, StepHook, Thinking, TokenEvent};
-use serde_json::Value;
 
 use super::tools;
 use crate::server::api::{messages, sampling};
@@ -18,8 +17,18 @@ use crate::server::reply::Manner;
 
 /// What cannot change the answer.
 const IGNORED: [&str; 12] = [
-    "user", "safety_identifier", "metadata", "store", "service_tier", "prompt_cache_key", "prompt_cache_options",
-    "prompt_cache_retention", "prediction", "moderation", "repetition_detection", "include_obfuscation",
+    "user",
+    "safety_identifier",
+    "metadata",
+    "store",
+    "service_tier",
+    "prompt_cache_key",
+    "prompt_cache_options",
+    "prompt_cache_retention",
+    "prediction",
+    "moderation",
+    "repetition_detection",
+    "include_obfuscation",
 ];
 /// Any JSON object.
 const ANY_OBJECT: &str = r#"{"type":"object"}"#;
@@ -101,7 +110,7 @@ impl Wish {
         shape.has_logprobs = logprobs(&mut fields, &mut options)?;
         let is_streamed = stream(app, &mut fields, &mut shape)?;
         let ping = fields.number("sse_ping_interval", 0.001..=86_400.0)?.map(Duration::from_secs_f64);
-        let (slot, reuse) = slot(&mut fields)?;
+        let (slot, reuse) = sampling::slot(&mut fields)?;
         fields.warn_of_rest(&mut shape.warnings);
         let said = Arc::new(AtomicUsize::new(0));
         if shape.has_timings_per_token || shape.usage == StreamUsage::Always {
@@ -260,11 +269,4 @@ fn stream(app: &App, fields: &mut Fields, shape: &mut Shape) -> Result<bool> {
         }
     };
     Ok(is_streamed)
-}
-
-/// Which slot, and whether what it has read may be used.
-pub(crate) fn slot(fields: &mut Fields) -> Result<(Option<usize>, bool)> {
-    let slot = fields.integer("id_slot", -1..=i64::from(u16::MAX))?;
-    let reuse = fields.take("cache_prompt").is_none_or(|reuse| reuse != Value::Bool(false));
-    Ok((slot.and_then(|slot| usize::try_from(slot).ok()), reuse))
 }
