@@ -18,7 +18,7 @@ use super::guard::Sharing;
 use super::ids;
 use super::log::Trace;
 use super::problem::{Problem, Result};
-use super::respond::{self, Answer, Body};
+use super::respond::{self, Answer};
 use super::routes::{self, Found, Route};
 
 /// Answers a request, whatever it is.
@@ -52,6 +52,7 @@ pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Inco
         head_only(&mut answer);
     }
     trace.set_status(answer.status().as_u16());
+    answer.body_mut().belongs_to(trace);
     Ok(answer)
 }
 
@@ -151,9 +152,7 @@ fn share(answer: &mut Answer, sharing: &Sharing) {
 
 /// The answer to `HEAD`: that to `GET` without its body.
 fn head_only(answer: &mut Answer) {
-    if let Body::Whole(Some(bytes)) = answer.body() {
-        let length = bytes.len().to_string();
-        respond::set(answer, header::CONTENT_LENGTH, &length);
+    if let Some(length) = answer.body_mut().drop_bytes() {
+        respond::set(answer, header::CONTENT_LENGTH, &length.to_string());
     }
-    *answer.body_mut() = Body::Whole(None);
 }

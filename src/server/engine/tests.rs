@@ -21,7 +21,7 @@ fn engine(slots: usize) -> Engine {
 }
 
 fn request(options: GenerateOptions) -> Request {
-    Request { prompt: Ask::Tokens(vec![2, 9, 11, 13]), options, choices: 1, slot: None, reuse: true }
+    Request { prompt: Ask::Tokens(vec![2, 9, 11, 13]), options, choices: 1, slot: None, reuse: true, counts: false }
 }
 
 /// All updates of a job.

@@ -1,7 +1,5 @@
 //! Chat completions as OpenAI's clients read them, whole and in chunks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lemmy_core::chat::Zone;
@@ -29,8 +27,9 @@ pub(super) struct ChatAnswer {
     model: Model,
     shape: Shape,
     choices: Vec<Choice>,
-    /// Tokens said so far, counted where they are made.
-    said: Arc<AtomicUsize>,
+    /// Tokens said so far, and when that was so.
+    said: usize,
+    at: Instant,
     /// Tokens of the prompt: in the cache, and to be read.
     prompt: (usize, usize),
     began: Instant,
@@ -51,7 +50,7 @@ struct Choice {
 }
 
 impl ChatAnswer {
-    pub(super) fn new(ready: &Ready, shape: Shape, said: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(ready: &Ready, shape: Shape) -> Self {
         let choices = (0..shape.choices).map(|_| Choice::default()).collect();
         Self {
             id: ids::name("chatcmpl-"),
@@ -61,7 +60,8 @@ impl ChatAnswer {
             model: ready.engine.model().clone(),
             shape,
             choices,
-            said,
+            said: 0,
+            at: Instant::now(),
             prompt: (0, 0),
             began: Instant::now(),
             read: None,
@@ -177,10 +177,10 @@ impl ChatAnswer {
         Totals {
             prompt: cached + unread,
             cached,
-            generated: self.said.load(Ordering::Relaxed),
+            generated: self.said,
             thinking: 0,
-            prefill: self.read.map_or_else(|| self.began.elapsed(), |read| read.duration_since(self.began)),
-            decode: self.read.map_or(Duration::ZERO, |read| read.elapsed()),
+            prefill: self.read.unwrap_or(self.at).saturating_duration_since(self.began),
+            decode: self.read.map_or(Duration::ZERO, |read| self.at.saturating_duration_since(read)),
         }
     }
 }
@@ -237,10 +237,10 @@ impl Dialect for ChatAnswer {
                     self.go_on(choice, json!({ "role": "assistant", "content": "" }), out);
                 }
             }
-            &Update::Prefill { cached, done, total } => {
-                self.prompt = (cached, total);
+            &Update::Prefill { cached, done, total, at } => {
+                (self.prompt, self.at) = ((cached, total), at);
                 if done >= total {
-                    self.read.get_or_insert_with(Instant::now);
+                    self.read.get_or_insert(at);
                 }
                 if self.shape.has_progress {
                     let choices = json!([{ "index": 0, "delta": {}, "logprobs": null, "finish_reason": null }]);
@@ -249,13 +249,16 @@ impl Dialect for ChatAnswer {
                         "total": cached + total,
                         "cache": cached,
                         "processed": cached + done,
-                        "time_ms": self.began.elapsed().as_millis() as u64,
+                        "time_ms": at.saturating_duration_since(self.began).as_millis() as u64,
                     });
                     chunk.insert("prompt_progress".into(), progress);
                     sse::data(&Value::Object(chunk), out);
                 }
             }
-            Update::Said { choice, event } => self.event(*choice, event, out),
+            Update::Said { choice, event, said, at } => {
+                (self.said, self.at) = (*said, *at);
+                self.event(*choice, event, out);
+            }
             Update::Failed(problem) => self.fail(problem, out),
         }
     }
