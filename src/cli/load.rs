@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use lemmy_core::{CancelToken, KvType, LoadMode, Model, ThreadPool};
+use lemmy_core::{CancelToken, KvType, LoadMode, Model, ModelBuilder, ThreadPool};
 
 use super::failure::{Failure, Result};
 use super::locate::Place;
@@ -108,13 +108,9 @@ impl LoadArgs {
         }
         let cancel = signals.watch();
         let pool = self.pool()?;
-        let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
         let mut progress = Progress::bar_only("loading", Unit::Bytes);
-        let builder = place.builder()?;
-        let model = builder
-            .threads(pool.clone())
-            .load_mode(mode)
-            .cancel(cancel.clone())
+        let model = self
+            .builder(place, &pool, &cancel)?
             .on_progress(move |p| {
                 progress.set(p.done, p.total);
                 ControlFlow::Continue(())
@@ -124,7 +120,14 @@ impl LoadArgs {
         Ok(Loaded { model, pool, cancel, time: began.elapsed() })
     }
 
-    fn pool(&self) -> Result<ThreadPool> {
+    /// Options for loading it so.
+    pub(crate) fn builder(&self, place: &Place, pool: &ThreadPool, cancel: &CancelToken) -> Result<ModelBuilder> {
+        let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
+        Ok(place.builder()?.threads(pool.clone()).load_mode(mode).cancel(cancel.clone()))
+    }
+
+    /// The threads that it will use.
+    pub(crate) fn pool(&self) -> Result<ThreadPool> {
         let builder = ThreadPool::builder();
         let builder = match self.threads.and_then(|n| usize::try_from(n).ok()) {
             Some(n) => builder.threads(n),
