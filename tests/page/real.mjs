@@ -65,7 +65,7 @@ test('Lemmy Nano calls a tool and speaks about its result', () =>
     await page.click('#examples button:has-text("weather")');
     await page.waitForSelector('.results');
     assert.equal(await text(page, '.call-name'), 'get_weather');
-    assert.match(await text(page, '.call-arguments'), /"city": "London"/);
+    assert.match(await text(page, '.call-arguments'), /"city": ?"London"/);
     await page.click('.results .primary');
     await page.waitForFunction(() => document.querySelectorAll('.reply').length === 2);
     await finished(page);
@@ -83,6 +83,18 @@ test('Lemmy Nano thinks before it answers, and answers to a schema', () =>
     await page.click('#examples button:has-text("JSON")');
     await finished(page);
     assert.deepEqual(JSON.parse(await text(page, '.reply .code code')), { name: 'Walter', job: 'teacher' });
+  }));
+
+test('the examples that the page offers for Lemmy Nano are answered', () =>
+  exact({}, async (page) => {
+    const cases = [['Reverse', 'bread river stone'], ['Belmar', 'The river of Belmar is the Loru.'], ['larger', '77']];
+    for (const [example, answer] of cases) {
+      await page.click('#new');
+      await page.click(`#examples button:has-text("${example}")`);
+      await finished(page);
+      assert.equal(await lastAnswer(page), answer);
+    }
+    assert.notEqual(await text(page, '.thought-text'), '');
   }));
 
 test('an answer of the real server can be stopped', () =>

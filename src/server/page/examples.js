@@ -28,11 +28,11 @@ const tool = { tools: EXAMPLE_TOOLS };
 const schema = { format: 'schema', schema: EXAMPLE_SCHEMA };
 
 const NANO = [
-  { text: 'What is 12 + 30?', hint: 'Sums up to 100 and a little more' },
+  { text: 'What is 12 + 30?', hint: 'It adds numbers up to 100' },
   { text: 'Reverse these words: stone river bread', hint: 'Word games' },
   { text: 'Which river flows through Belmar?', hint: 'A town of the made-up land of Tarn' },
   { text: 'How is the weather in London?', hint: 'It calls a tool, you answer for it', ...tool },
-  { text: 'Is 43 greater than 34?', hint: 'Thinks first', thinking: true },
+  { text: 'Which number is larger, 77 or 67?', hint: 'Thinks first', thinking: true },
   { text: 'Extract name and job as JSON: Walter works as a teacher.', hint: 'Answers to a schema', ...schema },
 ];
 

@@ -164,8 +164,9 @@ export class ReplyView {
   }
 }
 
-/** JSON in lines if it is JSON, else as it is. */
+/** Long JSON in lines; anything else as it is. */
 function indented(text) {
+  if (text.length <= 60) return text;
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {
@@ -174,7 +175,7 @@ function indented(text) {
 }
 
 export function duration(ms) {
-  if (ms < 950) return `${Math.max(0.1, ms / 1000).toFixed(1)} s`;
+  if (ms < 95) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;
