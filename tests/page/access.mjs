@@ -30,11 +30,16 @@ const CONTRAST = { runOnly: { type: 'rule', values: ['color-contrast'] } };
 async function faults(page, rules = ALL) {
   await page.evaluate(axe);
   const found = await page.evaluate((options) => window.axe.run(document, options), rules);
-  return found.violations.map((v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`);
+  return found.violations.map(
+    (v) => `${v.id}: ${v.nodes.map((n) => `${n.target} ${n.any[0]?.message ?? ''}`).join(' | ')}`,
+  );
 }
 
 // The elements are the same in both colours.
-for (const [colorScheme, rules] of [['light', ALL], ['dark', CONTRAST]]) {
+for (const [colorScheme, rules] of [
+  ['light', ALL],
+  ['dark', CONTRAST],
+]) {
   test(`no faults for assistive technology, ${colorScheme}`, () =>
     withPage({ colorScheme, expected: /Failed to load/ }, async (page, mock) => {
       assert.deepEqual(await faults(page, rules), [], 'the empty page');

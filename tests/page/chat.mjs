@@ -102,7 +102,11 @@ test('thinking is asked for, folded, timed, and not sent back', () =>
     assert.equal(await page.getAttribute('#thinking', 'aria-pressed'), 'true');
     await say(page, 'What is 12 + 30?');
     assert.deepEqual(mock.requests[0].chat_template_kwargs, { enable_thinking: true });
-    const thought = await page.$eval('.thought', (d) => [d.open, d.querySelector('summary').textContent, d.querySelector('.thought-text').textContent]);
+    const thought = await page.$eval('.thought', (d) => [
+      d.open,
+      d.querySelector('summary').textContent,
+      d.querySelector('.thought-text').textContent,
+    ]);
     assert.deepEqual([thought[0], thought[2]], [false, '12 and 30 are 42.']);
     assert.match(thought[1], /^Thought for \d\.\d s$/);
     assert.equal(await lastAnswer(page), '42');
@@ -131,26 +135,42 @@ test('tools: an example, two calls, results by hand, the thought goes back with 
     await fields.nth(0).fill('{"condition": "sunny"}');
     await fields.nth(1).fill('fine');
     await page.click('.results .primary');
-    await page.waitForFunction(() => [...document.querySelectorAll('.reply .md')].at(-1).textContent === 'Sunny in both.');
+    await page.waitForFunction(
+      () => [...document.querySelectorAll('.reply .md')].at(-1).textContent === 'Sunny in both.',
+    );
     const { messages } = mock.requests[1];
     assert.deepEqual(roles(mock.requests[1]), ['user', 'assistant', 'tool', 'tool']);
     assert.equal(messages[1].reasoning_content, 'I need the weather.');
-    assert.deepEqual(messages[1].tool_calls.map((c) => c.function), [
-      { name: 'get_weather', arguments: '{"city": "London"}' },
-      { name: 'get_weather', arguments: '{"city": "Rome"}' },
-    ]);
+    assert.deepEqual(
+      messages[1].tool_calls.map((c) => c.function),
+      [
+        { name: 'get_weather', arguments: '{"city": "London"}' },
+        { name: 'get_weather', arguments: '{"city": "Rome"}' },
+      ],
+    );
     assert.equal(messages[1].content, null);
-    assert.deepEqual(messages.slice(2).map((m) => [m.tool_call_id, m.content]), [
-      [messages[1].tool_calls[0].id, '{"condition": "sunny"}'],
-      [messages[1].tool_calls[1].id, 'fine'],
-    ]);
+    assert.deepEqual(
+      messages.slice(2).map((m) => [m.tool_call_id, m.content]),
+      [
+        [messages[1].tool_calls[0].id, '{"condition": "sunny"}'],
+        [messages[1].tool_calls[1].id, 'fine'],
+      ],
+    );
   }));
 
 test('settings travel with the request; wrong ones are not sent', () =>
   withPage({}, async (page, mock) => {
     await page.click('#open-settings');
     assert.equal(await page.getAttribute('#set-temperature', 'placeholder'), '1');
-    const numbers = { temperature: '0', top_p: '0.9', top_k: '20', min_p: '0.05', seed: '7', max_tokens: '64', thinking_budget: '100' };
+    const numbers = {
+      temperature: '0',
+      top_p: '0.9',
+      top_k: '20',
+      min_p: '0.05',
+      seed: '7',
+      max_tokens: '64',
+      thinking_budget: '100',
+    };
     for (const [name, value] of Object.entries(numbers)) await page.fill(`#set-${name}`, value);
     await page.fill('#set-system', 'Be short.');
     await page.check('#set-thinking');
@@ -178,8 +198,14 @@ test('settings travel with the request; wrong ones are not sent', () =>
       [body.temperature, body.top_p, body.top_k, body.min_p, body.seed, body.max_tokens, body.thinking_budget_tokens],
       [0, 0.9, 20, 0.05, 7, 64, 100],
     );
-    assert.deepEqual(body.messages, [{ role: 'system', content: 'Be short.' }, { role: 'user', content: 'Hi' }]);
-    assert.deepEqual(body.response_format, { type: 'json_schema', json_schema: { name: 'answer', schema: { type: 'object' } } });
+    assert.deepEqual(body.messages, [
+      { role: 'system', content: 'Be short.' },
+      { role: 'user', content: 'Hi' },
+    ]);
+    assert.deepEqual(body.response_format, {
+      type: 'json_schema',
+      json_schema: { name: 'answer', schema: { type: 'object' } },
+    });
     assert.equal(await text(page, '.reply .code code'), '{"a": 1}');
     await page.reload();
     await page.waitForSelector('#send:not([disabled])');
@@ -230,5 +256,8 @@ test('the limits of an answer are said', () =>
     };
     await say(page, 'Hi');
     const remarks = await page.$$eval('.remark', (nodes) => nodes.map((n) => n.textContent));
-    assert.deepEqual(remarks, ['The context is full: the answer ends here.', 'The server remarks: field “x” has no effect']);
+    assert.deepEqual(remarks, [
+      'The context is full: the answer ends here.',
+      'The server remarks: field “x” has no effect',
+    ]);
   }));

@@ -1,4 +1,5 @@
-// A browser for all tests; for each test a fresh profile, a mock server, and the demand that nothing is complained about.
+// A browser for all tests; for each test a fresh profile, a mock server, and the demand that nothing is complained
+// about.
 
 import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
@@ -28,7 +29,11 @@ export async function withPage(options, use) {
 
 /** The same for a server that runs already. */
 export async function atAddress(url, { expected, ready = true, ...contextOptions }, use) {
-  const context = await browser.newContext({ viewport: { width: 1100, height: 720 }, reducedMotion: 'reduce', ...contextOptions });
+  const context = await browser.newContext({
+    viewport: { width: 1100, height: 720 },
+    reducedMotion: 'reduce',
+    ...contextOptions,
+  });
   const page = await context.newPage();
   page.setDefaultTimeout(20000);
   const complaints = [];
@@ -40,7 +45,11 @@ export async function atAddress(url, { expected, ready = true, ...contextOptions
     await page.goto(url);
     if (ready) await page.waitForSelector('#send:not([disabled])');
     await use(page);
-    assert.deepEqual(complaints.filter((text) => !expected?.test(text)), [], 'the browser complained');
+    assert.deepEqual(
+      complaints.filter((text) => !expected?.test(text)),
+      [],
+      'the browser complained',
+    );
   } finally {
     await context.close();
   }
@@ -48,6 +57,7 @@ export async function atAddress(url, { expected, ready = true, ...contextOptions
 
 /** Sends a message with the keyboard and waits for the end of the answer. */
 export async function say(page, text) {
+  await page.waitForSelector('#send:not([disabled])');
   await page.fill('#input', text);
   await page.press('#input', 'Enter');
   await finished(page);

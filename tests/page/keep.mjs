@@ -52,12 +52,23 @@ test('export, delete all, import: the same conversations again, none twice the s
     const [download] = await Promise.all([page.waitForEvent('download'), page.click('#export')]);
     const file = await download.path();
     const before = JSON.parse(await readFile(file, 'utf8'));
-    assert.deepEqual(before.conversations.map((c) => c.messages[0].content), ['two', 'one']);
+    assert.deepEqual(
+      before.conversations.map((c) => c.messages[0].content),
+      ['two', 'one'],
+    );
     await page.click('#delete-all');
     await page.click('#confirm-yes');
     await page.waitForFunction(() => document.querySelectorAll('#conversations li').length === 0);
-    assert.equal(await page.evaluate(() => Object.keys(localStorage).filter((k) => k.startsWith('lemmy.chat')).length), 0);
-    const importFile = () => page.setInputFiles('#import-file', { name: 'c.json', mimeType: 'application/json', buffer: Buffer.from(JSON.stringify(before)) });
+    assert.equal(
+      await page.evaluate(() => Object.keys(localStorage).filter((k) => k.startsWith('lemmy.chat')).length),
+      0,
+    );
+    const importFile = () =>
+      page.setInputFiles('#import-file', {
+        name: 'c.json',
+        mimeType: 'application/json',
+        buffer: Buffer.from(JSON.stringify(before)),
+      });
     await importFile();
     await page.waitForFunction(() => document.querySelectorAll('#conversations li').length === 2);
     assert.deepEqual(await titles(page), ['two', 'one']);
@@ -84,11 +95,31 @@ test('a hostile file is refused or reduced to what this page writes', () =>
         refused,
         [null, 1, {}, { id, messages: 'x' }, { id: '../x', messages: [] }].filter((raw) => clean(raw) !== null).length,
         clean({
-          id, title: ['x'], updated: 'soon', format: 'exe', more: 1,
+          id,
+          title: ['x'],
+          updated: 'soon',
+          format: 'exe',
+          more: 1,
           messages: [
-            null, { role: 'system', content: 'x' },
-            { role: 'user', content: 5, images: [image('https://evil.org/x.png'), image('data:image/svg+xml;base64,PHN2Zz4='), image('data:image/png;base64,AAAA')] },
-            { role: 'assistant', content: 'a', calls: [null, { name: 3 }], error: 'x', stats: { rate: 'fast' }, warnings: [{}] },
+            null,
+            { role: 'system', content: 'x' },
+            {
+              role: 'user',
+              content: 5,
+              images: [
+                image('https://evil.org/x.png'),
+                image('data:image/svg+xml;base64,PHN2Zz4='),
+                image('data:image/png;base64,AAAA'),
+              ],
+            },
+            {
+              role: 'assistant',
+              content: 'a',
+              calls: [null, { name: 3 }],
+              error: 'x',
+              stats: { rate: 'fast' },
+              warnings: [{}],
+            },
           ],
         }),
       ];
@@ -96,12 +127,38 @@ test('a hostile file is refused or reduced to what this page writes', () =>
     assert.equal(found[0], 5);
     assert.equal(found[1], 0);
     assert.deepEqual(found[2], {
-      id: '0123456789abcdef', title: '', updated: 0, system: '', tools: '', format: 'text', schema: '',
+      id: '0123456789abcdef',
+      title: '',
+      updated: 0,
+      system: '',
+      tools: '',
+      format: 'text',
+      schema: '',
       messages: [
-        { role: 'user', content: '', images: [{ url: 'data:image/png;base64,AAAA', thumb: 'data:image/png;base64,AAAA', name: '', width: 0, height: 0, budget: 280 }] },
         {
-          role: 'assistant', content: 'a', thinking: '', thinkingMs: 0, calls: [{ id: '', name: '', arguments: '' }], finish: null, format: 'text',
-          warnings: ['[object Object]'], stats: { prompt: null, cached: null, generated: null, rate: null, firstMs: null },
+          role: 'user',
+          content: '',
+          images: [
+            {
+              url: 'data:image/png;base64,AAAA',
+              thumb: 'data:image/png;base64,AAAA',
+              name: '',
+              width: 0,
+              height: 0,
+              budget: 280,
+            },
+          ],
+        },
+        {
+          role: 'assistant',
+          content: 'a',
+          thinking: '',
+          thinkingMs: 0,
+          calls: [{ id: '', name: '', arguments: '' }],
+          finish: null,
+          format: 'text',
+          warnings: ['[object Object]'],
+          stats: { prompt: null, cached: null, generated: null, rate: null, firstMs: null },
         },
       ],
     });

@@ -20,7 +20,10 @@ const CASES = [
   ['plain', '<p>plain</p>'],
   ['two\nlines', '<p>two<br>lines</p>'],
   ['one\n\ntwo', '<p>one</p><p>two</p>'],
-  ['**bold** *soft* ***both*** ~~gone~~', '<p><strong>bold</strong> <em>soft</em> <strong><em>both</em></strong> <del>gone</del></p>'],
+  [
+    '**bold** *soft* ***both*** ~~gone~~',
+    '<p><strong>bold</strong> <em>soft</em> <strong><em>both</em></strong> <del>gone</del></p>',
+  ],
   ['**a *b* c**', '<p><strong>a <em>b</em> c</strong></p>'],
   ['*a **b** c*', '<p><em>a <strong>b</strong> c</em></p>'],
   ['snake_case_name and 2 * 3 * 4', '<p>snake_case_name and 2 * 3 * 4</p>'],
@@ -45,15 +48,24 @@ const CASES = [
 const LINK = 'target="_blank" rel="noopener noreferrer nofollow"';
 const LINKS = [
   ['[a](https://x.org/p)', `<p><a href="https://x.org/p" ${LINK} title="https://x.org/p">a</a></p>`],
-  ['see https://x.org/a_b_c.', `<p>see <a href="https://x.org/a_b_c" ${LINK} title="https://x.org/a_b_c">https://x.org/a_b_c</a>.</p>`],
+  [
+    'see https://x.org/a_b_c.',
+    `<p>see <a href="https://x.org/a_b_c" ${LINK} title="https://x.org/a_b_c">https://x.org/a_b_c</a>.</p>`,
+  ],
   ['(https://x.org/)', `<p>(<a href="https://x.org/" ${LINK} title="https://x.org/">https://x.org/</a>)</p>`],
-  ['![a cat](https://x.org/cat.png)', `<p><a href="https://x.org/cat.png" ${LINK} title="https://x.org/cat.png">a cat</a></p>`],
+  [
+    '![a cat](https://x.org/cat.png)',
+    `<p><a href="https://x.org/cat.png" ${LINK} title="https://x.org/cat.png">a cat</a></p>`,
+  ],
 ];
 
 test('Markdown becomes the right elements', () =>
   withPage({}, async (page) => {
     const cases = [...CASES, ...LINKS];
-    const found = await render(page, cases.map(([source]) => source));
+    const found = await render(
+      page,
+      cases.map(([source]) => source),
+    );
     cases.forEach(([source, html], i) => assert.equal(found[i], html, source));
   }));
 
@@ -64,7 +76,11 @@ test('code keeps every character and names its language', () =>
       const { renderMarkdown } = await import('/assets/markdown.js');
       const node = document.createElement('div');
       renderMarkdown(node, text);
-      return [node.querySelector('code').textContent, node.querySelector('.code-head span').textContent, node.lastChild.outerHTML];
+      return [
+        node.querySelector('code').textContent,
+        node.querySelector('.code-head span').textContent,
+        node.lastChild.outerHTML,
+      ];
     }, source);
     assert.deepEqual(result, ['fn a<T>() {\n\n    *b*\n}', 'rust', '<p>after</p>']);
   }));
@@ -81,17 +97,36 @@ test('tables have heads, cells and sides', () =>
 test('no text makes an element or an address that can act', () =>
   withPage({}, async (page) => {
     const hostile = [
-      '[x](javascript:alert(1))', '[x](JaVaScRiPt:alert(1))', '[x](java\nscript:alert(1))', '[x](data:text/html,<script>)',
-      '[x](vbscript:x)', '[x](//evil.org)', '[x](/metrics)', '[x](https://)', '<img src=x onerror=alert(1)>',
-      '![x](javascript:alert(1))', '![x](https://evil.org/p.png)', '<https://x.org" onclick="alert(1)>', '[`a`](javascript:1)',
-      '```"><img src=x onerror=alert(1)>\n<script>alert(1)</script>\n```', '| <b>x</b> | [y](javascript:z) |\n|--|--|\n| <i> | q |',
-      '# <svg onload=alert(1)>', '> <iframe src=x>', '- <style>*{}</style>', 'https://x.org/"onmouseover="alert(1)', '[a](<javascript:x>)',
-      '[a](\u0001javascript:x)', '[a](https://user:pass@x.org "t" onclick=1)', '&#106;avascript:x',
+      '[x](javascript:alert(1))',
+      '[x](JaVaScRiPt:alert(1))',
+      '[x](java\nscript:alert(1))',
+      '[x](data:text/html,<script>)',
+      '[x](vbscript:x)',
+      '[x](//evil.org)',
+      '[x](/metrics)',
+      '[x](https://)',
+      '<img src=x onerror=alert(1)>',
+      '![x](javascript:alert(1))',
+      '![x](https://evil.org/p.png)',
+      '<https://x.org" onclick="alert(1)>',
+      '[`a`](javascript:1)',
+      '```"><img src=x onerror=alert(1)>\n<script>alert(1)</script>\n```',
+      '| <b>x</b> | [y](javascript:z) |\n|--|--|\n| <i> | q |',
+      '# <svg onload=alert(1)>',
+      '> <iframe src=x>',
+      '- <style>*{}</style>',
+      'https://x.org/"onmouseover="alert(1)',
+      '[a](<javascript:x>)',
+      '[a](\u0001javascript:x)',
+      '[a](https://user:pass@x.org "t" onclick=1)',
+      '&#106;avascript:x',
     ];
     const bad = await page.evaluate(async (list) => {
       const { renderMarkdown } = await import('/assets/markdown.js');
       const allowed = new Set(
-        'P BR STRONG EM DEL CODE H3 H4 H5 H6 UL OL LI BLOCKQUOTE HR A SPAN DIV PRE TABLE THEAD TBODY TR TH TD BUTTON svg use'.split(' '),
+        'P BR STRONG EM DEL CODE H3 H4 H5 H6 UL OL LI BLOCKQUOTE HR A SPAN DIV PRE TABLE THEAD TBODY TR TH TD BUTTON svg use'.split(
+          ' ',
+        ),
       );
       return list.filter((text) => {
         const node = document.createElement('div');
@@ -109,7 +144,8 @@ test('no text makes an element or an address that can act', () =>
 
 test('a growing text ends as the whole text would, and finished blocks keep their nodes', () =>
   withPage({}, async (page) => {
-    const source = '# T\n\none **two** [x](https://x.org)\n\n- a\n- b\n\n```js\nlet a = 1;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nend';
+    const source =
+      '# T\n\none **two** [x](https://x.org)\n\n- a\n- b\n\n```js\nlet a = 1;\n```\n\n| a | b |\n|---|---|\n| 1 | 2 |\n\nend';
     const same = await page.evaluate(async (text) => {
       const { renderMarkdown } = await import('/assets/markdown.js');
       const [grown, whole] = [document.createElement('div'), document.createElement('div')];
@@ -128,9 +164,27 @@ test('hostile lengths and depths end', () =>
   withPage({}, async (page) => {
     const n = 20000;
     const long = [
-      '*'.repeat(n), '*a '.repeat(n), '['.repeat(n), '[a]('.repeat(n), '`'.repeat(n), '`a '.repeat(n), '> '.repeat(n), '- '.repeat(n),
-      '|'.repeat(n), '|a\n|-\n'.repeat(3000), '**a*'.repeat(n), '_a_b'.repeat(n), 'http://'.repeat(n), '<http'.repeat(n), '\\'.repeat(n),
-      '#'.repeat(n), '- a\n'.repeat(3000), '1. '.repeat(n), ' '.repeat(n), '~~~\n'.repeat(3001), '![](x'.repeat(n),
+      '*'.repeat(n),
+      '*a '.repeat(n),
+      '['.repeat(n),
+      '[a]('.repeat(n),
+      '`'.repeat(n),
+      '`a '.repeat(n),
+      '> '.repeat(n),
+      '- '.repeat(n),
+      '|'.repeat(n),
+      '|a\n|-\n'.repeat(3000),
+      '**a*'.repeat(n),
+      '_a_b'.repeat(n),
+      'http://'.repeat(n),
+      '<http'.repeat(n),
+      '\\'.repeat(n),
+      '#'.repeat(n),
+      '- a\n'.repeat(3000),
+      '1. '.repeat(n),
+      ' '.repeat(n),
+      '~~~\n'.repeat(3001),
+      '![](x'.repeat(n),
     ];
     const [slowest, length] = await page.evaluate(async (list) => {
       const { renderMarkdown } = await import('/assets/markdown.js');

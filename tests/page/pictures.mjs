@@ -1,4 +1,5 @@
-// Pictures by picker, paste and drop: made smaller in the browser, sent with the chosen detail, kept with the conversation.
+// Pictures by picker, paste and drop: made smaller in the browser, sent with the chosen detail, kept with the
+// conversation.
 
 import assert from 'node:assert/strict';
 import test from 'node:test';
@@ -37,7 +38,9 @@ const give = (page, bytes, how) =>
       const transfer = new DataTransfer();
       transfer.items.add(new File([data], 'given.png', { type: 'image/png' }));
       if (kind === 'paste') {
-        document.querySelector('#input').dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true }));
+        document
+          .querySelector('#input')
+          .dispatchEvent(new ClipboardEvent('paste', { clipboardData: transfer, bubbles: true, cancelable: true }));
         return;
       }
       for (const type of ['dragenter', 'dragover', 'drop']) {
@@ -49,7 +52,11 @@ const give = (page, bytes, how) =>
 
 test('a large picture is made smaller, sent with its detail, shown, and kept', () =>
   withPage({}, async (page, mock) => {
-    await page.setInputFiles('#picker', { name: 'large.jpg', mimeType: 'image/jpeg', buffer: await picture(page, 3200, 1000, 'image/jpeg') });
+    await page.setInputFiles('#picker', {
+      name: 'large.jpg',
+      mimeType: 'image/jpeg',
+      buffer: await picture(page, 3200, 1000, 'image/jpeg'),
+    });
     await page.waitForSelector('#waiting img');
     assert.equal(await page.inputValue('#set-budget'), '280');
     await page.selectOption('#set-budget', '560');
@@ -65,7 +72,11 @@ test('a large picture is made smaller, sent with its detail, shown, and kept', (
     await page.reload();
     await page.waitForSelector('.pictures img');
     await say(page, 'And now?');
-    assert.equal(mock.requests[1].messages[0].content[0].image_url.url, sent.url, 'a picture stays in the conversation');
+    assert.equal(
+      mock.requests[1].messages[0].content[0].image_url.url,
+      sent.url,
+      'a picture stays in the conversation',
+    );
   }));
 
 test('pictures come by paste and drop, can be taken away, and may be sent alone', () =>

@@ -87,7 +87,11 @@ test('Lemmy Nano thinks before it answers, and answers to a schema', () =>
 
 test('the examples that the page offers for Lemmy Nano are answered', () =>
   exact({}, async (page) => {
-    const cases = [['Reverse', 'bread river stone'], ['Belmar', 'The river of Belmar is the Loru.'], ['larger', '77']];
+    const cases = [
+      ['Reverse', 'bread river stone'],
+      ['Belmar', 'The river of Belmar is the Loru.'],
+      ['larger', '77'],
+    ];
     for (const [example, answer] of cases) {
       await page.click('#new');
       await page.click(`#examples button:has-text("${example}")`);

@@ -40,7 +40,10 @@ test('a key is asked for once, again if it is wrong, and kept in the tab only', 
     await page.reload();
     await page.waitForSelector('#send:not([disabled])');
     assert.equal(await page.locator('#key[open]').count(), 0);
-    const kept = await page.evaluate(() => [JSON.stringify({ ...sessionStorage }), JSON.stringify({ ...localStorage })]);
+    const kept = await page.evaluate(() => [
+      JSON.stringify({ ...sessionStorage }),
+      JSON.stringify({ ...localStorage }),
+    ]);
     assert.match(kept[0], /right/);
     assert.doesNotMatch(kept[1], /right/);
   }));
@@ -58,9 +61,21 @@ test('a key that is no longer right is asked for when something is sent', () =>
   }));
 
 const FAILURES = [
-  [429, { message: 'queue is full', type: 'rate_limit_error', code: 'queue_full' }, /The server is busy[\s\S]*in 3 seconds/],
-  [400, { message: 'x', type: 'exceed_context_size_error', n_prompt_tokens: 5000, n_ctx: 4096 }, /no longer fits[\s\S]*5,000 tokens of 4,096/],
-  [400, { message: 'temperature is -1, expected 0 to 2', type: 'invalid_request_error' }, /did not accept[\s\S]*temperature is -1/],
+  [
+    429,
+    { message: 'queue is full', type: 'rate_limit_error', code: 'queue_full' },
+    /The server is busy[\s\S]*in 3 seconds/,
+  ],
+  [
+    400,
+    { message: 'x', type: 'exceed_context_size_error', n_prompt_tokens: 5000, n_ctx: 4096 },
+    /no longer fits[\s\S]*5,000 tokens of 4,096/,
+  ],
+  [
+    400,
+    { message: 'temperature is -1, expected 0 to 2', type: 'invalid_request_error' },
+    /did not accept[\s\S]*temperature is -1/,
+  ],
   [413, { message: 'the body has 80 MiB', type: 'invalid_request_error' }, /too large[\s\S]*80 MiB/],
   [500, { message: 'a worker failed', type: 'server_error' }, /went wrong in the server[\s\S]*a worker failed/],
   [503, { message: 'The server is stopping', type: 'unavailable_error', code: 'shutting_down' }, /is stopping/],

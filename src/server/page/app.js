@@ -91,8 +91,10 @@ function showMeter(reply) {
 
 function keep(conversation, updated) {
   const result = store.save(conversation, updated);
-  if (result === 'reduced') note('The browser’s storage is full: of the pictures of this conversation only previews are kept.');
-  if (result === 'failed') note('The browser’s storage is full: this conversation is lost when you leave the page. Delete or export others.');
+  if (result === 'reduced')
+    note('The browser’s storage is full: of the pictures of this conversation only previews are kept.');
+  if (result === 'failed')
+    note('The browser’s storage is full: this conversation is lost when you leave the page. Delete or export others.');
 }
 
 function open(id) {

@@ -157,7 +157,11 @@ function linkParts(text, at, missing) {
     }
   }
   if (text[end] !== ')') return null;
-  const target = text.slice(close + 2, end).trim().replace(/\s+["'(].*$/, '').replace(/^<(.*)>$/, '$1');
+  const target = text
+    .slice(close + 2, end)
+    .trim()
+    .replace(/\s+["'(].*$/, '')
+    .replace(/^<(.*)>$/, '$1');
   return { label: text.slice(at + 1, close), target, end: end + 1 };
 }
 

@@ -1,5 +1,5 @@
-// The settings and their panel. Those of the answers hold for all conversations; instructions, tools and the form of the
-// answer belong to one conversation.
+// The settings and their panel. Those of the answers hold for all conversations; instructions, tools and the form
+// of the answer belong to one conversation.
 
 import { byId } from './dom.js';
 import { EXAMPLE_SCHEMA, EXAMPLE_TOOLS } from './examples.js';

@@ -76,10 +76,14 @@ export class Thread {
         'li',
         {},
         el('img', { src: image.thumb, alt: image.name, width: image.width, height: image.height }),
-        image.reduced && el('span', { class: 'reduced', title: 'Only this preview found room in the browser', text: 'preview' }),
+        image.reduced &&
+          el('span', { class: 'reduced', title: 'Only this preview found room in the browser', text: 'preview' }),
       ),
     );
-    const copyButton = button('Copy', 'copy', () => copy(message.content, copyButton), { iconOnly: true, class: 'quiet' });
+    const copyButton = button('Copy', 'copy', () => copy(message.content, copyButton), {
+      iconOnly: true,
+      class: 'quiet',
+    });
     const turn = el(
       'article',
       { class: 'turn user', 'aria-label': 'You' },

@@ -23,7 +23,9 @@ export class Watch {
   /** A model's name as a person would write it. */
   get modelName() {
     const name = this.model?.replace(/\.gguf$/i, '');
-    return name && /^lemmy-nano/i.test(name) ? name.replace(/^lemmy-nano/i, 'Lemmy Nano').replace(/-(q\w+|f16|f32|bf16)$/i, '') : name;
+    return name && /^lemmy-nano/i.test(name)
+      ? name.replace(/^lemmy-nano/i, 'Lemmy Nano').replace(/-(q\w+|f16|f32|bf16)$/i, '')
+      : name;
   }
 
   async begin() {
