@@ -32,6 +32,8 @@ mod rm;
 mod run;
 mod sampling;
 mod sight;
+#[cfg(feature = "serve")]
+mod serve;
 mod signals;
 mod system;
 mod talk;
@@ -60,6 +62,7 @@ Examples:
   lemmy run model.gguf \"Why is the sky blue?\"  answer a question
   lemmy chat model.gguf                        converse
   lemmy chat                                   with Lemmy Nano, a small model that is built in
+  lemmy serve model.gguf                       a web page and an API over HTTP
   lemmy inspect model.gguf                     what is in a file
   lemmy bench model.gguf                       how fast it runs here
 
@@ -82,6 +85,8 @@ struct Cli {
 enum Command {
     Run(run::Args),
     Chat(chat::Args),
+    #[cfg(feature = "serve")]
+    Serve(Box<serve::Args>),
     Inspect(inspect::Args),
     Estimate(estimate::Args),
     Tokenize(tokenize::Args),
@@ -184,6 +189,8 @@ impl Command {
         match self {
             Self::Run(args) => run::execute(args, context),
             Self::Chat(args) => chat::execute(args, context),
+            #[cfg(feature = "serve")]
+            Self::Serve(args) => serve::execute(*args, context),
             Self::Inspect(args) => inspect::execute(args, context),
             Self::Estimate(args) => estimate::execute(args, context),
             Self::Tokenize(args) => tokenize::execute(args, context),

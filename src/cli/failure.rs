@@ -145,6 +145,13 @@ impl Failure {
     }
 }
 
+#[cfg(feature = "serve")]
+impl From<io::Error> for Failure {
+    fn from(e: io::Error) -> Self {
+        Self::io("the server cannot go on", &e)
+    }
+}
+
 impl From<Error> for Failure {
     fn from(e: Error) -> Self {
         match e.kind() {

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use lemmy_core::{CancelToken, KvType, LoadMode, Model, ThreadPool};
+use lemmy_core::{CancelToken, KvType, LoadMode, Model, ModelBuilder, ThreadPool};
 
 use super::failure::{Failure, Result};
 use super::hub::HubArgs;
@@ -135,16 +135,12 @@ impl LoadArgs {
         }
         let cancel = signals.watch();
         let pool = self.pool()?;
-        let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
         let mut progress = Progress::bar_only("loading", Unit::Bytes);
-        let mut builder = place.builder()?;
+        let mut builder = self.builder(place, &pool, &cancel)?;
         if let Some(tower) = tower {
             builder = builder.mmproj(tower);
         }
         let model = builder
-            .threads(pool.clone())
-            .load_mode(mode)
-            .cancel(cancel.clone())
             .on_progress(move |p| {
                 progress.set(p.done, p.total);
                 ControlFlow::Continue(())
@@ -154,7 +150,14 @@ impl LoadArgs {
         Ok(Loaded { model, pool, cancel, time: began.elapsed() })
     }
 
-    fn pool(&self) -> Result<ThreadPool> {
+    /// Options for loading it so.
+    pub(crate) fn builder(&self, place: &Place, pool: &ThreadPool, cancel: &CancelToken) -> Result<ModelBuilder> {
+        let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
+        Ok(place.builder()?.threads(pool.clone()).load_mode(mode).cancel(cancel.clone()))
+    }
+
+    /// The threads that it will use.
+    pub(crate) fn pool(&self) -> Result<ThreadPool> {
         let builder = ThreadPool::builder();
         let builder = match self.threads.and_then(|n| usize::try_from(n).ok()) {
             Some(n) => builder.threads(n),

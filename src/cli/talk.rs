@@ -1,7 +1,7 @@
 //! What `run` and `chat` share: flags, a model with a session, and how an answer is shown while it comes.
 
 mod answer;
-mod context;
+pub(super) mod context;
 mod stage;
 mod thoughts;
 mod wishes;
@@ -191,7 +191,7 @@ impl TalkArgs {
         let (builder, session) = match &self.load_session {
             Some(file) => (builder.clone(), builder.restore_file(file)),
             None => {
-                let builder = builder.context(context::size(&model, self.ctx_size, kv)).tools(texts.tools);
+                let builder = builder.context(context::size(&model, self.ctx_size, kv, 1)).tools(texts.tools);
                 let begun = texts.system.map_or(builder.clone(), |system| builder.clone().system(system));
                 (builder, begun.build())
             }

@@ -11,15 +11,15 @@ const MOST: usize = 32_768;
 /// Less than this is not offered: better an error that says what is missing.
 const LEAST: usize = 512;
 
-/// Positions of the session: as asked, or the model's own, cut to what is usual and to what fits in memory.
-pub(super) fn size(model: &Model, asked: Option<u32>, kv: KvType) -> usize {
+/// Positions of each of so many sessions: as asked, or the model's own, cut to what is usual and to what fits in memory.
+pub(crate) fn size(model: &Model, asked: Option<u32>, kv: KvType, sessions: usize) -> usize {
     if let Some(asked) = asked {
         return usize::try_from(asked).unwrap_or(usize::MAX);
     }
     let own = model.info().context;
     let mut size = own.min(MOST);
     let free = available_memory().unwrap_or(u64::MAX);
-    while size > LEAST && session_bytes(model, size, kv) > free {
+    while size > LEAST && session_bytes(model, size, kv).saturating_mul(sessions as u64) > free {
         size = (size / 2).max(LEAST);
     }
     if size < own {

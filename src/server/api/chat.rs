@@ -1,0 +1,41 @@
+//! OpenAI's `POST /v1/chat/completions`.
+
+mod answer;
+mod request;
+mod tools;
+
+use std::sync::Arc;
+
+use hyper::Request;
+use hyper::body::Incoming;
+use serde_json::json;
+
+use self::answer::ChatAnswer;
+use self::request::Wish;
+use super::{check_model, read};
+use crate::server::app::App;
+use crate::server::log::Trace;
+use crate::server::problem::{Problem, Result};
+use crate::server::reply;
+use crate::server::respond::{self, Answer};
+
+/// A reply to a conversation.
+pub(crate) async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incoming>) -> Result<Answer> {
+    let ready = app.ready()?;
+    let mut fields = read(app, request).await?;
+    check_model(app, ready, &mut fields)?;
+    let Wish { request, manner, shape } = Wish::read(app, ready, fields)?;
+    reply::answer(app, trace, vec![request], manner, ChatAnswer::new(ready, shape)).await
+}
+
+/// How many tokens the prompt of such a request has.
+pub(crate) async fn count(app: &Arc<App>, request: Request<Incoming>) -> Result<Answer> {
+    let ready = app.ready()?;
+    let mut fields = read(app, request).await?;
+    check_model(app, ready, &mut fields)?;
+    let wish = Wish::read(app, ready, fields)?.request;
+    let app = app.clone();
+    let counted = tokio::task::spawn_blocking(move || app.ready()?.engine.count(wish)).await;
+    let tokens = counted.unwrap_or_else(|_| Err(Problem::internal("the prompt could not be counted")))?;
+    Ok(respond::json(&json!({ "object": "response.input_tokens", "input_tokens": tokens })))
+}
