@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Prompt, StartState};
 use lemmy_core::{
-    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, StepHook, Thinking, TokenEvent, TokenId,
-    ToolChoice,
+    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, StepHook, Thinking, TokenEvent,
+    TokenId, ToolChoice,
 };
 use tokio::sync::mpsc::UnboundedSender;
 

@@ -10,6 +10,7 @@ mod fields;
 mod life;
 mod limits;
 mod load;
+mod native;
 mod stream;
 mod tools;
 
