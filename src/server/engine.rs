@@ -246,7 +246,7 @@ impl Engine {
         Place::take(&self.taken, most).map_err(|taken| {
             let mean = self.gauges.mean_ms.load(Ordering::Relaxed).max(1);
             // When the next slot frees, so that somebody can leave the queue.
-            let seconds = mean.div_ceil(1000 * self.options.slots as u64).clamp(1, 120);
+            let seconds = mean.div_ceil(1000 * self.options.slots as u64).clamp(1, 120) as u32;
             Problem::queue_full(taken.saturating_sub(self.options.slots), seconds)
         })
     }
