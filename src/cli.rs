@@ -127,6 +127,8 @@ pub(crate) fn main() -> ExitCode {
 
 /// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a
 /// bare `--think` can be the prompt, and llama.cpp's flags of several letters behind one dash.
+/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a bare
+/// `--think` can be the prompt, and llama.cpp's `-sys` and `-np`.
 fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
     let mut is_over = false;
@@ -150,6 +152,7 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
             _ if !is_over && argument == "--jinja" => {}
             _ if !is_over && argument == "-fa" => is_fused = true,
             _ if was_fused && ["on", "off", "auto", "0", "1"].iter().any(|word| argument == *word) => {}
+            _ if !is_over && argument == "-np" => spelled.push("--parallel".into()),
             _ => spelled.push(argument),
         }
     }
@@ -254,6 +257,7 @@ mod tests {
         assert_eq!(spell(&["-ctk", "f16", "-ngl", "9"]), ["--kv-type", "f16", "--ngl", "9"]);
         assert_eq!(spell(&["--jinja", "-fa", "on", "on"]), ["on"]);
         assert_eq!(spell(&["-fa", "why", "on"]), ["why", "on"]);
+        assert_eq!(spell(&["-np", "4"]), ["--parallel", "4"]);
         assert_eq!(spell(&["--", "--think", "on", "-sys"]), ["--", "--think", "on", "-sys"]);
     }
 }

@@ -13,8 +13,8 @@ use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Prompt, StartState};
 use lemmy_core::{
-    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, StepHook, Thinking, TokenEvent, TokenId,
-    ToolChoice,
+    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, StepHook, Thinking, TokenEvent,
+    TokenId, ToolChoice,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -137,8 +137,8 @@ impl Engine {
         self.stop.cancel();
     }
 
-    /// Looks at the prompts of a request and queues them. Takes milliseconds (a large grammar: more), so not for an async
-    /// thread. Choices are numbered through.
+    /// Looks at the prompts of a request and queues them. Takes milliseconds (a large grammar: more), so not for an
+    /// async thread. Choices are numbered through.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Engine {
             options.tool_choice = ToolChoice::None;
         }
         let mut session = self.take_spare()?;
-        session.begin(source.clone(), options.choice(0))?;
+        let report = session.begin(source.clone(), options.choice(0))?;
         session.stop();
         self.put_spare(session);
         options.cancel = Some(cancel.clone());
@@ -192,6 +192,7 @@ impl Engine {
         Ok(Job {
             source,
             ids,
+            length: report.reused + report.prefilled,
             options,
             choices,
             first,
@@ -233,9 +234,11 @@ impl Engine {
                 (Source::Chat(chat), ids)
             }
             Ask::Continued(chat, begun) => {
-                let mut ids = render(&chat)?.ids;
-                ids.extend(self.model.tokenizer().encode(&begun, Special::Text));
-                (Source::Prompt(Prompt::new(ids.clone(), StartState::Answer)), ids)
+                let mut prompt = render(&chat)?;
+                prompt.ids.extend(self.model.tokenizer().encode(&begun, Special::Text));
+                prompt.start = StartState::Answer;
+                let ids = prompt.ids.clone();
+                (Source::Prompt(prompt), ids)
             }
             Ask::Tokens(ids) => (Source::Prompt(Prompt::new(ids.clone(), StartState::Answer)), ids),
         })
@@ -246,7 +249,7 @@ impl Engine {
         Place::take(&self.taken, most).map_err(|taken| {
             let mean = self.gauges.mean_ms.load(Ordering::Relaxed).max(1);
             // When the next slot frees, so that somebody can leave the queue.
-            let seconds = mean.div_ceil(1000 * self.options.slots as u64).clamp(1, 120);
+            let seconds = mean.div_ceil(1000 * self.options.slots as u64).clamp(1, 120) as u32;
             Problem::queue_full(taken.saturating_sub(self.options.slots), seconds)
         })
     }

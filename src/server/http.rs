@@ -21,6 +21,9 @@ use super::problem::{Problem, Result};
 use super::respond::{self, Answer};
 use super::routes::{self, Found, Route};
 
+/// The member of a 405 that names the methods which are allowed.
+const ALLOW: &str = "allow";
+
 /// Answers a request, whatever it is.
 pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let id = request_id(request.headers());
@@ -40,7 +43,8 @@ pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Inco
         trace.failed(&problem);
         let body = words.map_or_else(|| problem.json(), |words| words(&problem, &id));
         let mut answer = respond::problem(&problem, &body);
-        if let Some(methods) = problem.more.get("allow").and_then(|methods| methods.as_str()) {
+        let allowed = problem.more.iter().find(|(name, _)| *name == ALLOW);
+        if let Some(methods) = allowed.and_then(|(_, methods)| methods.as_str()) {
             respond::set(&mut answer, header::ALLOW, methods);
         }
         answer
@@ -82,7 +86,7 @@ async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incoming>, found:
         let names = names.join(", ");
         let message = format!("this path is for {names}");
         let problem = Problem::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        return Err(problem.with("allow", names).closing());
+        return Err(problem.with(ALLOW, names).closing());
     }
     if found.needs_key {
         trace.set_owner(app.options.keys.check(request.headers())?);

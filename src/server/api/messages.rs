@@ -227,7 +227,8 @@ mod tests {
     }
 
     fn picture(bytes: usize) -> Value {
-        json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", "AAAA".repeat(bytes / 3))}})
+        let url = format!("data:image/png;base64,{}", "AAAA".repeat(bytes / 3));
+        json!({"type": "image_url", "image_url": {"url": url}})
     }
 
     #[test]

@@ -87,7 +87,7 @@ fn choices_of_several_prompts_are_numbered_through() {
     let mut ended: Vec<usize> = said
         .iter()
         .filter_map(|update| match update {
-            Update::Said { choice, event: Event::Finished(_) } => Some(*choice),
+            Update::Said { choice, event: Event::Finished(_), .. } => Some(*choice),
             _ => None,
         })
         .collect();

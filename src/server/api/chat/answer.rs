@@ -113,10 +113,10 @@ impl ChatAnswer {
     fn text(&mut self, choice: usize, text: &str, is_thought: bool, out: &mut String) {
         let Some(state) = self.choices.get_mut(choice) else { return };
         if is_thought && !self.shape.raw_thoughts {
-            let mut delta = json!({ "reasoning_content": text });
-            if self.shape.both_names {
-                delta["reasoning"] = text.into();
-            }
+            let delta = match self.shape.both_names {
+                true => json!({ "reasoning_content": text, "reasoning": text }),
+                false => json!({ "reasoning_content": text }),
+            };
             return self.go_on(choice, delta, out);
         }
         let mark = match (state.in_thought, is_thought) {
@@ -140,20 +140,23 @@ impl ChatAnswer {
         let entry = |bytes: &[u8], logprob: f64| {
             // Finite always: JSON has no infinity.
             let logprob = if logprob.is_finite() { logprob.max(-9999.0) } else { -9999.0 };
-            json!({ "token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes })
+            let mut entry = Map::new();
+            entry.insert("token".into(), String::from_utf8_lossy(bytes).into());
+            entry.insert("logprob".into(), logprob.into());
+            entry.insert("bytes".into(), bytes.into());
+            entry
         };
         let mut told = entry(&token.bytes, token.logprob.unwrap_or(f64::NEG_INFINITY));
-        let top = token.top.iter().map(|&(id, logprob)| entry(tokenizer.piece(id), logprob));
-        told["top_logprobs"] = top.collect();
-        Some(told)
+        let top = token.top.iter().map(|&(id, logprob)| Value::Object(entry(tokenizer.piece(id), logprob)));
+        told.insert("top_logprobs".into(), top.collect());
+        Some(Value::Object(told))
     }
 
     /// The chunk that ends a choice; the last one to end carries what is said once.
     fn last(&mut self, choice: usize, replies: Option<&[Reply]>, out: &mut String) {
         let Some(finish) = self.choices.get(choice).and_then(|state| state.finish) else { return };
         let logprobs = self.take_logprobs(choice);
-        let mut end = json!({ "index": choice, "delta": {}, "logprobs": logprobs, "finish_reason": null });
-        name_finish(&finish, &mut end);
+        let end = ended(Some(&finish), json!({ "index": choice, "delta": {}, "logprobs": logprobs }));
         let mut chunk = self.chunk(json!([end]));
         if let Some(replies) = replies.filter(|_| self.shape.usage == StreamUsage::Never) {
             self.add_totals(replies, &mut chunk);
@@ -216,11 +219,7 @@ impl Dialect for ChatAnswer {
                 true => json!({ "content": tokens, "refusal": null }),
                 false => Value::Null,
             };
-            let mut choice = json!({ "index": index, "message": message, "logprobs": logprobs, "finish_reason": null });
-            if let Some(finish) = &reply.finish {
-                name_finish(finish, &mut choice);
-            }
-            choice
+            ended(reply.finish.as_ref(), json!({ "index": index, "message": message, "logprobs": logprobs }))
         });
         let choices: Value = choices.collect();
         let mut answer = self.head("chat.completion");
@@ -321,13 +320,16 @@ impl ChatAnswer {
     }
 }
 
-/// Says how a choice ended.
-fn name_finish(finish: &Finish, choice: &mut Value) {
-    choice["finish_reason"] = match finish.reason {
-        FinishReason::Cancelled => "stop".into(),
-        reason => finish_name(reason).into(),
+/// A choice, and how it ended.
+fn ended(finish: Option<&Finish>, choice: Value) -> Value {
+    let (Some(finish), Value::Object(mut choice)) = (finish, choice) else { return Value::Null };
+    let reason = match finish.reason {
+        FinishReason::Cancelled => "stop",
+        reason => finish_name(reason),
     };
+    choice.insert("finish_reason".into(), reason.into());
     if finish.reason == FinishReason::ContextFull {
-        choice["lemmy_finish"] = "context_full".into();
+        choice.insert("lemmy_finish".into(), "context_full".into());
     }
+    Value::Object(choice)
 }
