@@ -127,8 +127,6 @@ pub(crate) fn main() -> ExitCode {
 
 /// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a
 /// bare `--think` can be the prompt, and llama.cpp's flags of several letters behind one dash.
-/// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a bare
-/// `--think` can be the prompt, and llama.cpp's `-sys` and `-np`.
 fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
     let mut is_over = false;
