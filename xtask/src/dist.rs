@@ -62,7 +62,8 @@ fn build(flags: &[String], soname: &str) -> Result<[PathBuf; 2]> {
         cargo.arg("--release");
     }
     cargo.args(flags).arg("--message-format=json-render-diagnostics");
-    cargo.arg("--").arg(format!("-Clink-arg=-Wl,-soname,{soname}"));
+    // Dependencies have functions for C too, which Rust would export beside ours.
+    cargo.arg("--").arg(format!("-Clink-arg=-Wl,-soname,{soname}")).arg("-Clink-arg=-Wl,--exclude-libs,ALL");
     let messages = output(&mut cargo)?;
     let built: Vec<PathBuf> = messages.lines().flat_map(|line| libraries(line).unwrap_or_default()).collect();
     let find = |name: &str| {
