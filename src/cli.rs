@@ -59,6 +59,7 @@ Examples:
   lemmy run model.gguf \"Why is the sky blue?\"  answer a question
   lemmy chat model.gguf                        converse
   lemmy chat                                   with Lemmy Nano, a small model that is built in
+  lemmy pull lemmy; lemmy chat lemmy           download the real model, and converse with it
   lemmy inspect model.gguf                     what is in a file
   lemmy bench model.gguf                       how fast it runs here
 
