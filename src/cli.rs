@@ -63,6 +63,7 @@ Examples:
   lemmy chat model.gguf                        converse
   lemmy chat                                   with Lemmy Nano, a small model that is built in
   lemmy serve model.gguf                       a web page and an API over HTTP
+  lemmy pull lemmy; lemmy chat lemmy           download the real model, and converse with it
   lemmy inspect model.gguf                     what is in a file
   lemmy bench model.gguf                       how fast it runs here
 

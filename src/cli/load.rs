@@ -11,6 +11,7 @@ use super::failure::{Failure, Result};
 use super::hub::HubArgs;
 use super::locate::Place;
 use super::nano;
+use super::output::note;
 use super::progress::{Progress, Unit};
 use super::signals::Signals;
 
@@ -132,6 +133,9 @@ impl LoadArgs {
         let began = Instant::now();
         if *place == Place::Nano {
             nano::introduce()?;
+        }
+        if self.ngl.is_some_and(|layers| layers != 0) {
+            note(format_args!("note: -ngl is left aside: this build computes on the CPU"));
         }
         let cancel = signals.watch();
         let pool = self.pool()?;

@@ -26,9 +26,9 @@ const ROWS_BYTES: usize = 32 << 20;
 /// Measure how well a model foretells a text
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-With --kl-base FILE: if there is no such file, the model's predictions are kept in it, in the form of
-llama-perplexity's --kl-divergence-base; if there is one, the model is compared with them, and the text is that of
-the file.
+With --kl-base FILE: if there is no such file, the model's predictions are kept in it, in the
+form of llama-perplexity's --kl-divergence-base; if there is one, the model is compared with
+them, and the text is that of the file.
 
 Examples:
   lemmy perplexity model.gguf -f wiki.test.raw

@@ -18,14 +18,15 @@ use super::units::bytes;
 /// Download a model
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-Names: ORG/REPO, ORG/REPO:TAG (a number type, or a word of the file's name), ORG/REPO:FILE.gguf, each also with
-@REVISION and with hf.co/ in front; the address of a repository or file; lemmy for lthn/lemmy-gguf. Files go to the
-cache that huggingface_hub and llama.cpp use too. What was interrupted goes on where it stopped.
+Names: ORG/REPO, ORG/REPO:TAG (a number type, or a word of the file's name) and
+ORG/REPO:FILE.gguf, each also with @REVISION and with hf.co/ in front; the address of a
+repository or file; lemmy for lthn/lemmy-gguf. Files go to the cache that huggingface_hub and
+llama.cpp use too. What was interrupted goes on where it stopped.
 
-Every command that takes a MODEL takes these names, and -hf NAME, -hff FILE, --offline, --update (ask for a newer
-version), --yes (download more than 1 GiB without asking), --cache-dir, --hf-token.
+Every command that takes a MODEL takes these names, and -hf NAME, -hff FILE, --offline, --update
+(ask for a newer version), --yes (download more than 1 GiB without asking), --cache-dir, --hf-token.
 
-Environment: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY, SSL_CERT_FILE.
+Environment: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY.
 
 Examples:
   lemmy pull lemmy                                  the model that this program is for

@@ -16,8 +16,8 @@ use super::units::bytes;
 /// Remove downloaded models
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
-NAME alone means everything of the repository, NAME:TAG one model. A program that has a model open keeps it until it
-ends; the room is free after that.
+NAME alone means everything of the repository, NAME:TAG one model. A program that has a model
+open keeps it until it ends; the room is free after that.
 
 Examples:
   lemmy rm lthn/lemmy-gguf:Q8_0

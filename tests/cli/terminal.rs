@@ -311,3 +311,31 @@ fn thoughts_are_dim_and_can_be_seen_again() {
     chat.types("/copy\r");
     chat.shows("\u{1b}]52;c;NDI=\u{7}");
 }
+
+#[cfg(feature = "pull")]
+#[test]
+fn a_person_is_asked_before_much_is_downloaded_or_anything_removed() {
+    let place = pull::Place::new("terminal-asks", &[("m-Q4_K_M.gguf", b"model")]);
+    place.pull(&["org/repo"]).code(0);
+    for (answer, is_there) in [("n\n", true), ("\n", true), ("y\n", false)] {
+        let mut terminal = Terminal::start(&mut place.lemmy(["rm", "org/repo"]));
+        terminal.shows("Remove org/repo, 5 B? [y/N] ");
+        terminal.types(answer);
+        assert_eq!(terminal.ends(), Some(0), "{}", terminal.shown());
+        assert_eq!(place.root().exists(), is_there, "{answer:?}");
+    }
+
+    let size: u64 = 17_000_000_000;
+    let lfs = serde_json::json!({"oid": "a".repeat(64), "size": size});
+    let file = "n-Q8_0.gguf";
+    place.hub.list(serde_json::json!({"type": "file", "path": file, "size": size, "oid": "b".repeat(40), "lfs": lfs}));
+    let mut terminal = Terminal::start(&mut place.lemmy(["run", "org/repo:Q8_0", "Hi"]));
+    terminal.shows("org/repo:Q8_0: not downloaded yet. Download 17.00 GB? [y/N] ");
+    terminal.types("n\n");
+    assert_eq!(terminal.ends(), Some(3), "{}", terminal.shown());
+    let mut terminal = Terminal::start(&mut place.lemmy(["run", "org/repo:Q8_0", "Hi"]));
+    terminal.shows("[y/N] ");
+    terminal.types(CTRL_C);
+    assert_eq!(terminal.ends(), Some(130), "{}", terminal.shown());
+    assert_eq!(place.hub.downloads().len(), 1);
+}

@@ -119,6 +119,8 @@ fn llama_cpp_spellings_work() {
         command.args(["--top-k", "40", "--top-p", "0.9", "--min-p", "0.05", "--no-mmap", "-p", "a", "--json"]);
     let command = command.args(["-ctk", "q8_0", "-fa", "on", "--jinja", "-ngl", "0"]);
     assert_eq!(done(command).code(0).json()["usage"]["completion_tokens"], 4);
+    let told = done(&mut lemmy(["run", &tiny, "--raw", "a", "-n", "1", "-ngl", "99"])).code(0);
+    assert!(told.err.contains("-ngl is left aside"), "{told:?}");
     // After -m all words belong to the prompt.
     let words = done(&mut lemmy(["run", "-m", &tiny, "a", "b", "--json", "-n", "0"])).code(0).json();
     let quoted = done(&mut lemmy(["run", &tiny, "a b", "--json", "-n", "0"])).code(0).json();

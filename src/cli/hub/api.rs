@@ -273,10 +273,10 @@ impl Hub {
     }
 
     pub(crate) fn unreachable(&self, e: &dyn std::fmt::Display) -> Trouble {
+        const HINT: &str =
+            "--offline uses what is there already; HTTPS_PROXY names a proxy, SSL_CERT_FILE certificates";
         let message = format!("{}: the hub cannot be reached: {e}", self.endpoint.as_str());
-        Trouble::Unreachable(
-            Failure::failed("network", message).hint("--offline uses what is there already; HTTPS_PROXY names a proxy"),
-        )
+        Trouble::Unreachable(Failure::failed("network", message).hint(HINT))
     }
 }
 

@@ -240,7 +240,7 @@ fn occurrences<'b>(base: &'b str, word: &str) -> impl Iterator<Item = String> + 
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used)]
+    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
 
