@@ -2,8 +2,8 @@
 //!
 //! A dialect is thin. To add one:
 //!
-//! 1. Give its paths a [`Route`](super::routes::Route) in `routes.rs`, with the words that it has for problems, and an arm
-//!    in `http.rs`.
+//! 1. Give its paths a [`Route`](super::routes::Route) in `routes.rs`, with the words that it has for problems, and an
+//!    arm in `http.rs`.
 //! 2. In its own file, read the body with [`read`] into [`Fields`](super::fields::Fields) and make a
 //!    [`Request`](super::job::Request) of it: a conversation or tokens, and the options of the reply. What it shares
 //!    with others is in `sampling.rs` (names of sampling options) and `messages.rs` (OpenAI's messages and tools).

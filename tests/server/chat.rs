@@ -188,3 +188,15 @@ fn prompts_are_counted_without_a_reply() {
     let told = shared().post(CHAT, &body).json()["usage"]["prompt_tokens"].clone();
     assert_eq!(counted["input_tokens"], told);
 }
+
+#[test]
+fn the_examples_of_the_manuals_work_as_printed() {
+    for manual in ["README.md", "docs/server.md"] {
+        let text = std::fs::read_to_string(format!("{}/{manual}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (_, rest) = text.split_once("curl http://127.0.0.1:8080").expect(manual);
+        let (path, rest) = rest.split_once(" -H 'Content-Type: application/json'").unwrap();
+        let body = rest.split('\'').nth(1).unwrap();
+        let answer = shared().send("POST", path, &[("content-type", "application/json")], body.as_bytes());
+        assert!(!answer.content().is_empty(), "{manual}");
+    }
+}
