@@ -89,14 +89,22 @@ fn an_answer_fits_the_schema() {
     let any = json!({"response_format": {"type": "json_object"}});
     let answer = shared().post(CHAT, &with(question(text), any)).content();
     assert!(serde_json::from_str::<Value>(&answer).unwrap().is_object(), "{answer}");
-    for (schema, code) in [
-        (json!({"type": "string", "pattern": "a(?=b)"}), "invalid_schema"),
-        (json!({"not": {}}), "invalid_schema"),
-        (json!("text"), "invalid_type"),
-    ] {
+    for (schema, code) in
+        [(json!({"type": "string", "pattern": "a(?=b)"}), "invalid_schema"), (json!("text"), "invalid_type")]
+    {
         let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}});
         refused(&shared().post(CHAT, &with(question(text), json!({"response_format": format}))), 400, code);
     }
+    // What cannot be enforced is refused if the client is strict about it.
+    let unique = json!({"type": "array", "items": {"type": "boolean"}, "maxItems": 2, "uniqueItems": true});
+    let ask = |strict: bool| {
+        let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": unique, "strict": strict}});
+        shared().post(CHAT, &with(question(text), json!({"response_format": format, "max_tokens": 400})))
+    };
+    assert!(refused(&ask(true), 400, "invalid_schema")["message"].as_str().unwrap().contains("uniqueItems"));
+    let loose = ask(false);
+    assert!(serde_json::from_str::<Vec<bool>>(&loose.content()).is_ok(), "{}", loose.text());
+    assert!(loose.json()["lemmy_warnings"][0].as_str().unwrap().contains("uniqueItems"), "{}", loose.text());
 }
 
 #[test]
