@@ -158,3 +158,36 @@ fn clients_that_read_nothing_are_let_go() {
     let _ = stream.read_to_end(&mut text);
     assert!(!text.ends_with(b"data: [DONE]\n\n\r\n0\r\n\r\n"), "{} bytes were sent to nobody", text.len());
 }
+
+#[test]
+fn whatever_comes_is_answered_in_json() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let more = json!({"max_tokens": 1, "tools": [tools::weather()], "logit_bias": {"5": 1}, "stop": ["x"],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}});
+    let seed = with(question("What is \u{e9}12 + 30?"), more).to_string().into_bytes();
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        // Numbers of Knuth's MMIX generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut seen = [0; 2];
+    for _ in 0..300 {
+        let mut body = seed.clone();
+        for _ in 0..=random(3) {
+            let at = random(body.len());
+            match random(4) {
+                0 => body[at] = random(256) as u8,
+                1 => drop(body.remove(at)),
+                2 => body.insert(at, b"{}[],:\"\\0-e"[random(11)]),
+                _ => body.truncate(at.max(1)),
+            }
+        }
+        let answer = shared().send("POST", CHAT, &[("content-type", "application/json")], &body);
+        assert!(matches!(answer.status, 200 | 400), "{}: {}", answer.status, String::from_utf8_lossy(&body));
+        assert!(answer.json().is_object());
+        seen[usize::from(answer.status == 400)] += 1;
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    assert_eq!(shared().post(CHAT, &question("What is 12 + 30?")).content(), "42");
+}
