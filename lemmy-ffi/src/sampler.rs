@@ -28,7 +28,7 @@ pub struct LemmySamplerOptions {
     top_k: u32,
     repeat_last: u32,
     seed: u64,
-    order: [u32; MAX_STAGES],
+    order: [u32; 8],
     order_count: u32,
     reserved: u32,
     bias_ids: *const u32,
@@ -38,8 +38,6 @@ pub struct LemmySamplerOptions {
     suppress_count: usize,
 }
 
-/// Entries of `order`.
-const MAX_STAGES: usize = 8;
 /// `LEMMY_SAMPLER_*`, from 1.
 const STAGES: [Stage; 5] = [Stage::Penalties, Stage::TopK, Stage::TopP, Stage::MinP, Stage::Temperature];
 
@@ -60,7 +58,7 @@ impl versioned::Options for LemmySamplerOptions {
         top_k: DEFAULT,
         repeat_last: DEFAULT,
         seed: DEFAULT_64,
-        order: [0; MAX_STAGES],
+        order: [0; 8],
         order_count: DEFAULT,
         reserved: 0,
         bias_ids: null(),
@@ -101,7 +99,7 @@ impl LemmySamplerOptions {
         if let Some(count) = value::set(self.order_count) {
             let order = self.order.get(..count as usize);
             let order = order.ok_or_else(|| {
-                Failure::argument("order_count", format!("found {count}, expected at most {MAX_STAGES}"))
+                Failure::argument("order_count", format!("found {count}, expected at most {}", self.order.len()))
             })?;
             params.order = order.iter().map(|&number| stage(number)).collect::<Result<_, _>>()?;
         }
@@ -122,7 +120,7 @@ impl LemmySamplerOptions {
 
     /// What these parameters say; arrays are borrowed.
     fn of(params: &SamplerParams) -> Self {
-        let mut order = [0; MAX_STAGES];
+        let mut order = [0; 8];
         for (place, stage) in order.iter_mut().zip(&params.order) {
             let number = STAGES.iter().position(|known| known == stage).map_or(0, |at| at + 1);
             *place = number as u32;
@@ -139,7 +137,7 @@ impl LemmySamplerOptions {
             repeat_last: params.repeat_last.min(ALL_TOKENS),
             seed: params.seed.unwrap_or(DEFAULT_64),
             order,
-            order_count: params.order.len().min(MAX_STAGES) as u32,
+            order_count: params.order.len() as u32,
             suppress: params.suppress.as_ptr(),
             suppress_count: params.suppress.len(),
             ..<Self as versioned::Options>::DEFAULT

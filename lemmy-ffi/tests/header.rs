@@ -208,8 +208,11 @@ fn every_export_is_guarded_listed_and_called() {
     let folder = std::fs::read_dir(root().join("lemmy-ffi/tests/c")).unwrap();
     let programs = folder.map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap());
     let programs: String = programs.collect();
+    let header = read("include/lemmy.h");
     for name in exports {
+        // Without parameters nothing can be done badly.
+        let least = if header.contains(&format!("{name}(void)")) { 1 } else { 2 };
         let uses = programs.matches(&format!("{name}(")).count() + programs.matches(&format!("{name},")).count();
-        assert!(uses >= 2, "tests/c calls {name} {uses} times: once well and once badly is the least");
+        assert!(uses >= least, "tests/c calls {name} {uses} times: once well and once badly is the least");
     }
 }

@@ -25,8 +25,9 @@ fn valgrind_finds_no_error_and_no_leak() {
         let folder = tempfile::tempdir().unwrap();
         let built = program(source, Linked::Shared).build(folder.path());
         let mut valgrind = Command::new("valgrind");
-        valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--errors-for-leak-kinds=all"]);
-        valgrind.args(["--show-leak-kinds=definite,indirect,possible", "--fair-sched=yes"]);
+        valgrind.args(["--quiet", "--error-exitcode=9", "--leak-check=full", "--fair-sched=yes"]);
+        // What statics hold is never freed, and valgrind takes some of it for possibly lost.
+        valgrind.args(["--show-leak-kinds=definite,indirect", "--errors-for-leak-kinds=definite,indirect"]);
         run_silently(folder.path(), valgrind.arg(built));
     }
 }
