@@ -4,7 +4,7 @@
 #
 #     tests/bindings.sh [FLAGS OF CARGO...]        # --profile dev unless told
 #
-# Needs a C and a C++ compiler, binutils and Python 3 with venv. What else it uses if it is there, else says that it skips:
+# Needs a C and a C++ compiler, binutils and Python 3 with venv. What else it uses if it is there:
 #
 #     pkg-config, cmake, clang, swiftc   on the PATH
 #     LEMMY_KOTLIN       folder of the Kotlin compiler (with lib/kotlin-compiler.jar)
@@ -34,8 +34,8 @@ skip() {
 
 has() { command -v "$1" >/dev/null; }
 
-# answers PATTERN COMMAND...: runs a program with stdin from $input and shows what it says, its lines joined by " | ". This
-# extended regular expression must be in it.
+# answers PATTERN COMMAND...: runs a program with stdin from $input and shows what it says, its lines joined by " | ".
+# This extended regular expression must be in it.
 answers() {
     local pattern="$1" said
     shift
@@ -98,6 +98,7 @@ in_c() {
     step "C"
     has pkg-config || skip pkg-config
     local program use
+    local prompt=$'<bos><|turn>user\nWhat is 12 + 30?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>'
     read -ra use <<<"$(shared_flags)"
     for program in version chat raw tools image; do
         "${CC:-cc}" -std=c99 "${warnings[@]}" "examples/c/$program.c" "${use[@]}" "-Wl,-rpath,$dist/lib" -lm \
@@ -105,11 +106,11 @@ in_c() {
     done
     answers '^lemmy [0-9.]+, ABI' "$work/version"
     converses "$work/chat" "$model" 0
-    answers '42$' "$work/raw" "$model" $'<bos><|turn>user\nWhat is 12 + 30?<turn|>\n<|turn>model\n<|channel>thought\n<channel|>'
+    answers '^42$' "$work/raw" "$model" "$prompt"
     answers "$weather_answer" "$work/tools" "$model" "$weather"
     pictures
-    "${CC:-cc}" -std=c99 "${warnings[@]}" examples/c/chat.c "-I$dist/include" "$dist/lib/liblemmy.a" -lpthread -ldl -lm \
-        -o "$work/chat-static"
+    "${CC:-cc}" -std=c99 "${warnings[@]}" examples/c/chat.c "-I$dist/include" "$dist/lib/liblemmy.a" \
+        -lpthread -ldl -lm -o "$work/chat-static"
     converses "$work/chat-static" "$model" 0
 }
 
@@ -128,8 +129,11 @@ pictures() {
 by_cmake() {
     step "C and C++ by CMake"
     has cmake || { skip cmake && return; }
-    cmake -S tests/bindings/cmake -B "$work/cmake" "-DCMAKE_PREFIX_PATH=$dist" >"$work/cmake.log" || { cat "$work/cmake.log" && return 1; }
-    cmake --build "$work/cmake" >"$work/cmake.log" || { cat "$work/cmake.log" && return 1; }
+    if ! { cmake -S tests/bindings/cmake -B "$work/cmake" "-DCMAKE_PREFIX_PATH=$dist" &&
+        cmake --build "$work/cmake"; } >"$work/cmake.log"; then
+        cat "$work/cmake.log"
+        return 1
+    fi
     answers '^lemmy [0-9.]+, ABI' "$work/cmake/shared"
     answers '^lemmy [0-9.]+, ABI' "$work/cmake/static"
     converses "$work/cmake/cpp" "$model" 0
@@ -185,9 +189,10 @@ in_kotlin() {
         [ -n "${!name:-}" ] || { skip "$name" && return; }
     done
     local java="$LEMMY_JAVA_HOME/bin/java" classes="$work/classes"
-    "$java" -cp "$LEMMY_KOTLIN/lib/kotlin-preloader.jar" org.jetbrains.kotlin.preloading.Preloader \
-        -cp "$LEMMY_KOTLIN/lib/kotlin-compiler.jar" org.jetbrains.kotlin.cli.jvm.K2JVMCompiler \
-        -kotlin-home "$LEMMY_KOTLIN" -jdk-home "$LEMMY_JAVA_HOME" -jvm-target 1.8 -no-reflect -cp "$LEMMY_JNA" -d "$classes" \
+    "$java" --enable-native-access=ALL-UNNAMED -cp "$LEMMY_KOTLIN/lib/kotlin-preloader.jar" \
+        org.jetbrains.kotlin.preloading.Preloader -cp "$LEMMY_KOTLIN/lib/kotlin-compiler.jar" \
+        org.jetbrains.kotlin.cli.jvm.K2JVMCompiler -kotlin-home "$LEMMY_KOTLIN" -jdk-home "$LEMMY_JAVA_HOME" \
+        -jvm-target 1.8 -no-reflect -cp "$LEMMY_JNA" -d "$classes" \
         bindings/kotlin/src/lemmy/*.kt bindings/kotlin/test/*.kt examples/kotlin/*.kt
     local run=("$java" --enable-native-access=ALL-UNNAMED "-Dlemmy.library=$dist/lib/liblemmy.so"
         -cp "$classes:$LEMMY_KOTLIN/lib/kotlin-stdlib.jar:$LEMMY_JNA")

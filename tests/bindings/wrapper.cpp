@@ -45,7 +45,8 @@ lemmy::GenerateOptions greedy() {
 void loading(const std::string &path) {
     REQUIRE(fails(LEMMY_E_IO, [] { lemmy::Model model("no/such/file.gguf"); }));
     int calls = 0;
-    lemmy::Model(path, lemmy::ModelOptions().pool(lemmy::Pool(1)).on_progress([&](auto, auto, auto) { return ++calls; }));
+    const auto count = [&](auto, auto, auto) { return ++calls > 0; };
+    lemmy::Model(path, lemmy::ModelOptions().pool(lemmy::Pool(1)).on_progress(count));
     REQUIRE(calls > 3);
     const auto stop = lemmy::ModelOptions().on_progress([](auto, auto, auto) { return false; });
     REQUIRE(fails(LEMMY_E_CANCELLED, [&] { lemmy::Model model(path, stop); }));
@@ -158,6 +159,20 @@ void conversation(const lemmy::Model &model) {
     REQUIRE(session.messages().find("assistant") != std::string::npos);
 }
 
+void tools(const lemmy::Model &model) {
+    const char TOOLS[] = R"([{"type":"function","function":{"name":"get_weather","description":"The current weather",
+        "parameters":{"type":"object","properties":{"city":{"type":"string"}},"required":["city"]}}}])";
+    lemmy::Session session(model, lemmy::SessionOptions().context(1024).tools(TOOLS));
+    std::string id;
+    for (const lemmy::Event &event : session.send("What is the weather in London?", greedy())) {
+        if (event.kind != lemmy::EventKind::tool_call) continue;
+        REQUIRE(event.tool_call.name == "get_weather" && event.tool_call.arguments == R"({"city":"London"})");
+        id = event.tool_call.id;
+    }
+    session.add(R"([{"role":"tool","tool_call_id":")" + id + R"(","content":{"condition":"rainy","temperature":11}}])");
+    REQUIRE(session.generate(greedy()).text().find("rainy") != std::string::npos);
+}
+
 void keeping(const lemmy::Model &model, const std::string &folder) {
     lemmy::Session session(model, lemmy::SessionOptions().context(1024));
     session.send("My name is Anna.", greedy()).text();
@@ -174,7 +189,8 @@ void keeping(const lemmy::Model &model, const std::string &folder) {
         read += size;
         return true;
     };
-    lemmy::Session others[] = {session.fork(), lemmy::Session::restore(model, path), lemmy::Session::restore(model, give)};
+    lemmy::Session others[] = {session.fork(), lemmy::Session::restore(model, path),
+                               lemmy::Session::restore(model, give)};
     for (lemmy::Session &other : others)
         REQUIRE(other.send("What is my name?", greedy()).text().find("Anna") != std::string::npos);
     lemmy::Session moved = std::move(session);
@@ -211,6 +227,7 @@ int main(int argc, char **argv) {
     exceptions(model);
     hooks(model);
     conversation(model);
+    tools(model);
     keeping(model, argv[2]);
     raw(model);
     std::puts("wrapper: all right");

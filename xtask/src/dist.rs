@@ -62,8 +62,7 @@ fn build(flags: &[String], soname: &str) -> Result<[PathBuf; 2]> {
         cargo.arg("--release");
     }
     cargo.args(flags).arg("--message-format=json-render-diagnostics");
-    // Dependencies have functions for C too, which Rust would export beside ours.
-    cargo.arg("--").arg(format!("-Clink-arg=-Wl,-soname,{soname}")).arg("-Clink-arg=-Wl,--exclude-libs,ALL");
+    cargo.arg("--").arg(format!("-Clink-arg=-Wl,-soname,{soname}"));
     let messages = output(&mut cargo)?;
     let built: Vec<PathBuf> = messages.lines().flat_map(|line| libraries(line).unwrap_or_default()).collect();
     let find = |name: &str| {

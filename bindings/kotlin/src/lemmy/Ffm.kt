@@ -40,7 +40,9 @@ class Ffm(library: String? = Native.library()) : Native {
     private fun handle(function: String, result: MemoryLayout?, arguments: Array<out Any>) =
         handles.computeIfAbsent(function) {
             val symbol = symbols.find(function).orElseThrow { UnsatisfiedLinkError(function) }
-            val layouts = Array(arguments.size) { if (arguments[it] is Int) ValueLayout.JAVA_INT else ValueLayout.JAVA_LONG }
+            val layouts = Array<MemoryLayout>(arguments.size) {
+                if (arguments[it] is Int) ValueLayout.JAVA_INT else ValueLayout.JAVA_LONG
+            }
             val descriptor =
                 if (result == null) FunctionDescriptor.ofVoid(*layouts) else FunctionDescriptor.of(result, *layouts)
             linker.downcallHandle(symbol, descriptor)

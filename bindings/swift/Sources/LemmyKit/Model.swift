@@ -4,10 +4,11 @@ import CLemmy
 public final class Model: @unchecked Sendable {
     let handle: OpaquePointer
 
-    /// Loads a model file, which takes seconds: call it off the main thread. `mmproj` is the file with its vision tower.
+    /// Loads a model file, which takes seconds: call it off the main thread. `mmproj`: the file with its vision tower.
     public init(path: String, mmproj: String? = nil) throws {
         let abi = lemmy_abi_version()
-        precondition(abi >> 16 == LEMMY_ABI_MAJOR && abi & 0xffff >= LEMMY_ABI_MINOR, "the library does not fit its header")
+        let fits = abi >> 16 == LEMMY_ABI_MAJOR && abi & 0xffff >= LEMMY_ABI_MINOR
+        precondition(fits, "the library does not fit its header")
         var options = LemmyModelOptions()
         _ = lemmy_model_options_init(&options, sizeOf(LemmyModelOptions.self))
         handle = try withOptionalCString(mmproj) { mmproj in
