@@ -288,7 +288,7 @@ class Soak:
             self.note("lemmy_worker_panics_total: expected 0")
         third = len(self.memory) // 3
         warm, late = statistics.median(self.memory[third:2 * third]), statistics.median(self.memory[2 * third:])
-        print(f"memory: {warm:.0f} MiB in the middle, {late:.0f} MiB in the last third, {max(self.memory):.0f} MiB at most")
+        print(f"memory: {warm:.0f} MiB in the middle, {late:.0f} MiB in the last third, {max(self.memory):.0f} at most")
         if late > warm * 1.05 + 16:
             self.note(f"memory grows: {warm:.0f} MiB, later {late:.0f} MiB")
 
@@ -340,8 +340,9 @@ class Soak:
         await asyncio.gather(self.watch(end), *clients)
         print(", ".join(f"{count} {what}" for what, count in sorted(self.counts.items())))
         if self.firsts:
-            cuts = statistics.quantiles(self.firsts, n=100, method="inclusive") if len(self.firsts) > 1 else self.firsts * 99
-            print(f"first token: p50 {cuts[49]:.3f} s, p99 {cuts[98]:.3f} s, {GOOD} clients for {SLOTS} slots")
+            firsts = sorted(self.firsts)
+            p50, p99 = firsts[len(firsts) // 2], firsts[len(firsts) * 99 // 100]
+            print(f"first token: p50 {p50:.3f} s, p99 {p99:.3f} s, {GOOD} clients for {SLOTS} slots")
         print(f"/health: p50 {statistics.median(self.health) * 1000:.0f} ms, most {max(self.health) * 1000:.0f} ms")
         if self.counts["answered"] == 0:
             self.note("nobody was answered")

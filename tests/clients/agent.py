@@ -44,8 +44,8 @@ class Agent:
 
     def call(self, name, arguments):
         self.calls.append((name, arguments))
-        functions = {"get_weather": world.get_weather, "calculator": world.calculator, "create_event": self.create_event}
-        return functions[name](**arguments)
+        own = {"get_weather": world.get_weather, "calculator": world.calculator, "create_event": self.create_event}
+        return own[name](**arguments)
 
     def ask(self, question):
         self.messages.append({"role": "user", "content": question})
@@ -95,7 +95,8 @@ def thinking_between_calls():
     agent = Agent(reasoning_effort="low")
     equal("answer", agent.ask(world.WEATHER_QUESTION), world.WEATHER_ANSWER)
     equal("calls", agent.calls, [("get_weather", {"city": "Lisbon"})])
-    thoughts = [message.get("reasoning_content", "").strip() for message in agent.messages if message["role"] == "assistant"]
+    said = [message for message in agent.messages if message["role"] == "assistant"]
+    thoughts = [message.get("reasoning_content", "").strip() for message in said]
     equal("thoughts", thoughts, ["I need the weather in Lisbon.", "I have the result."])
 
 

