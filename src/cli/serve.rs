@@ -1,7 +1,7 @@
 //! `lemmy serve`: flags of the server, and a model for it.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -335,7 +335,7 @@ impl Args {
     fn address(&self) -> Address {
         #[cfg(unix)]
         if let Some(path) = self.host.strip_prefix("unix:") {
-            return Address::Unix(Path::new(path).into());
+            return Address::Unix(path.into());
         }
         Address::Tcp(self.host.clone(), self.port)
     }
