@@ -14,14 +14,18 @@
 
 pub(crate) mod chat;
 pub(crate) mod completions;
+pub(crate) mod count;
 pub(crate) mod health;
+pub(crate) mod logprobs;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
 pub(crate) mod page;
 pub(crate) mod props;
+pub(crate) mod responses;
 pub(crate) mod sampling;
 pub(crate) mod tokens;
+pub(crate) mod turns;
 
 use hyper::Request;
 use hyper::body::Incoming;

@@ -96,6 +96,8 @@ async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incoming>, found:
         Route::Chat => api::chat::serve(app, trace, request).await,
         Route::ChatTokens => api::chat::count(app, request).await,
         Route::Completions => api::completions::serve(app, trace, request).await,
+        Route::Responses => api::responses::serve(app, trace, request).await,
+        Route::ResponsesTokens => api::responses::count(app, request).await,
         Route::Tokenize => api::tokens::tokenize(app, request).await,
         Route::Detokenize => api::tokens::detokenize(app, request).await,
         Route::ApplyTemplate => api::tokens::apply_template(app, request).await,

@@ -25,6 +25,8 @@ pub(crate) enum Route {
     Props,
     Slots,
     Metrics,
+    Responses,
+    ResponsesTokens,
     /// What other servers have and this one has not; why.
     Missing(&'static str),
 }
@@ -61,6 +63,8 @@ pub(crate) fn find(path: &str) -> Option<Found> {
         "/v1/chat/completions" | "/chat/completions" => keyed(Route::Chat, "/v1/chat/completions", POST),
         "/v1/chat/completions/input_tokens" => keyed(Route::ChatTokens, "/v1/chat/completions/input_tokens", POST),
         "/v1/completions" => keyed(Route::Completions, "/v1/completions", POST),
+        "/v1/responses" | "/responses" => keyed(Route::Responses, "/v1/responses", POST),
+        "/v1/responses/input_tokens" => keyed(Route::ResponsesTokens, "/v1/responses/input_tokens", POST),
         "/tokenize" => keyed(Route::Tokenize, "/tokenize", POST),
         "/detokenize" => keyed(Route::Detokenize, "/detokenize", POST),
         "/apply-template" => keyed(Route::ApplyTemplate, "/apply-template", POST),
