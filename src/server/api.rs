@@ -12,7 +12,9 @@
 //! 4. Hand both to [`reply::answer`](super::reply::answer), which queues the request, waits, streams, keeps the
 //!    connection alive, notices clients that leave, and counts.
 
+pub(crate) mod anthropic;
 pub(crate) mod chat;
+pub(crate) mod completion;
 pub(crate) mod completions;
 pub(crate) mod count;
 pub(crate) mod health;
@@ -20,6 +22,8 @@ pub(crate) mod logprobs;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
+pub(crate) mod ollama;
+pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod props;
 pub(crate) mod responses;
