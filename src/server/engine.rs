@@ -6,13 +6,15 @@
 mod slots;
 mod worker;
 
+use std::ops::ControlFlow;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Prompt, StartState};
 use lemmy_core::{
-    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, Thinking, TokenId, ToolChoice,
+    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, StepHook, Thinking, TokenEvent,
+    TokenId, ToolChoice,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -167,7 +169,7 @@ impl Engine {
         updates: UnboundedSender<Update>,
     ) -> Result<Job> {
         let place = self.place()?;
-        let Request { prompt, mut options, choices, slot, reuse } = request;
+        let Request { prompt, mut options, choices, slot, reuse, counts } = request;
         if let Some(slot) = slot.filter(|&slot| slot >= self.options.slots) {
             let message = format!("found {slot}, expected -1 or a slot below {}", self.options.slots);
             return Err(Problem::value("id_slot", message));
@@ -182,8 +184,26 @@ impl Engine {
         session.stop();
         self.put_spare(session);
         options.cancel = Some(cancel.clone());
+        let said = Arc::new(AtomicUsize::new(0));
+        if counts {
+            options.hook = Some(Box::new(Counter(said.clone())));
+        }
         let (cancel, queued) = (cancel.clone(), Instant::now());
-        Ok(Job { source, ids, options, choices, first, slot, reuse, owner, cancel, queued, updates, _place: place })
+        Ok(Job {
+            source,
+            ids,
+            options,
+            choices,
+            first,
+            slot,
+            reuse,
+            said,
+            owner,
+            cancel,
+            queued,
+            updates,
+            _place: place,
+        })
     }
 
     /// Tokens of a request's prompt, as its answer's usage would have them.
@@ -226,7 +246,7 @@ impl Engine {
         Place::take(&self.taken, most).map_err(|taken| {
             let mean = self.gauges.mean_ms.load(Ordering::Relaxed).max(1);
             // When the next slot frees, so that somebody can leave the queue.
-            let seconds = mean.div_ceil(1000 * self.options.slots as u64).clamp(1, 120);
+            let seconds = mean.div_ceil(1000 * self.options.slots as u64).clamp(1, 120) as u32;
             Problem::queue_full(taken.saturating_sub(self.options.slots), seconds)
         })
     }
@@ -241,6 +261,16 @@ impl Engine {
 
     fn put_spare(&self, session: Session) {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+}
+
+/// Counts the tokens of a reply.
+struct Counter(Arc<AtomicUsize>);
+
+impl StepHook for Counter {
+    fn on_token(&mut self, _: &TokenEvent) -> ControlFlow<()> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        ControlFlow::Continue(())
     }
 }
 

@@ -18,8 +18,11 @@ use super::guard::Sharing;
 use super::ids;
 use super::log::Trace;
 use super::problem::{Problem, Result};
-use super::respond::{self, Answer, Body};
+use super::respond::{self, Answer};
 use super::routes::{self, Found, Route};
+
+/// The member of a 405 that names the methods which are allowed.
+const ALLOW: &str = "allow";
 
 /// Answers a request, whatever it is.
 pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Answer, Infallible> {
@@ -40,7 +43,8 @@ pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Inco
         trace.failed(&problem);
         let body = words.map_or_else(|| problem.json(), |words| words(&problem, &id));
         let mut answer = respond::problem(&problem, &body);
-        if let Some(methods) = problem.more.get("allow").and_then(|methods| methods.as_str()) {
+        let allowed = problem.more.iter().find(|(name, _)| *name == ALLOW);
+        if let Some(methods) = allowed.and_then(|(_, methods)| methods.as_str()) {
             respond::set(&mut answer, header::ALLOW, methods);
         }
         answer
@@ -52,6 +56,7 @@ pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Inco
         head_only(&mut answer);
     }
     trace.set_status(answer.status().as_u16());
+    answer.body_mut().belongs_to(trace);
     Ok(answer)
 }
 
@@ -81,7 +86,7 @@ async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incoming>, found:
         let names = names.join(", ");
         let message = format!("this path is for {names}");
         let problem = Problem::refused(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", message);
-        return Err(problem.with("allow", names).closing());
+        return Err(problem.with(ALLOW, names).closing());
     }
     if found.needs_key {
         trace.set_owner(app.options.keys.check(request.headers())?);
@@ -162,9 +167,7 @@ fn share(answer: &mut Answer, sharing: &Sharing) {
 
 /// The answer to `HEAD`: that to `GET` without its body.
 fn head_only(answer: &mut Answer) {
-    if let Body::Whole(Some(bytes)) = answer.body() {
-        let length = bytes.len().to_string();
-        respond::set(answer, header::CONTENT_LENGTH, &length);
+    if let Some(length) = answer.body_mut().drop_bytes() {
+        respond::set(answer, header::CONTENT_LENGTH, &length.to_string());
     }
-    *answer.body_mut() = Body::Whole(None);
 }

@@ -22,6 +22,8 @@ pub(crate) struct Request {
     pub(crate) slot: Option<usize>,
     /// Whether what a slot has read already may be used.
     pub(crate) reuse: bool,
+    /// Whether each update tells how many tokens were said; only of requests with one choice.
+    pub(crate) counts: bool,
 }
 
 /// What a reply answers.
@@ -46,6 +48,8 @@ pub(super) struct Job {
     pub(super) first: usize,
     pub(super) slot: Option<usize>,
     pub(super) reuse: bool,
+    /// Counts the tokens that are said, if somebody wants to know while they are.
+    pub(super) said: Arc<AtomicUsize>,
     /// Number of the key that came with the request: what one key's requests have read is not used for another's.
     pub(super) owner: usize,
     pub(super) cancel: CancelToken,
@@ -68,6 +72,8 @@ pub(crate) enum Update {
         done: usize,
         /// To be read.
         total: usize,
+        /// When that was so.
+        at: Instant,
     },
     /// A choice's reply goes on, or ends with [`Event::Finished`].
     Said {
@@ -75,6 +81,10 @@ pub(crate) enum Update {
         choice: usize,
         /// What it said; no `Prefill`.
         event: Event,
+        /// Tokens that were said so far, if they are counted.
+        said: usize,
+        /// When that was so.
+        at: Instant,
     },
     /// The last update of a job that failed.
     Failed(Problem),

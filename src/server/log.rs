@@ -163,7 +163,8 @@ impl Drop for Inner {
             first: record.first,
             totals: record.totals,
         });
-        let is_chatter = status < 400 && matches!(record.route, "/health" | "/metrics" | "/" | "/assets");
+        let is_chatter =
+            matches!(record.route, "/health" | "/metrics") || status < 400 && matches!(record.route, "/" | "/assets");
         if !is_chatter {
             self.app.log.line(&line(record, status, took, self.app.log.as_json));
         }

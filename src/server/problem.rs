@@ -20,9 +20,9 @@ pub(crate) struct Problem {
     pub(crate) param: Option<String>,
     pub(crate) code: Option<&'static str>,
     /// More members of the error object.
-    pub(crate) more: Map<String, Value>,
+    pub(crate) more: Vec<(&'static str, Value)>,
     /// Seconds after which it is worth trying again.
-    pub(crate) retry_after: Option<u64>,
+    pub(crate) retry_after: Option<u32>,
     /// Whether the connection cannot go on, for instance because a body was not read.
     pub(crate) closes: bool,
 }
@@ -35,7 +35,7 @@ impl Problem {
             message: message.to_string(),
             param: None,
             code: Some(code),
-            more: Map::new(),
+            more: Vec::new(),
             retry_after: None,
             closes: false,
         }
@@ -80,7 +80,7 @@ impl Problem {
     }
 
     /// 429: more requests wait than the server lets wait.
-    pub(crate) fn queue_full(waiting: usize, seconds: u64) -> Self {
+    pub(crate) fn queue_full(waiting: usize, seconds: u32) -> Self {
         let message =
             format!("{waiting} requests wait already; come back in {seconds} s, or start with a larger --queue");
         let problem = Self::new(StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "queue_full", message);
@@ -96,8 +96,9 @@ impl Problem {
         Self { param: Some(param.into()), ..self }
     }
 
-    pub(crate) fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.more.insert(name.into(), value.into());
+    /// Adds a member to the error object.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<Value>) -> Self {
+        self.more.push((name, value.into()));
         self
     }
 
@@ -113,7 +114,7 @@ impl Problem {
         error.insert("type".into(), self.kind.into());
         error.insert("param".into(), self.param.as_deref().into());
         error.insert("code".into(), self.code.into());
-        error.extend(self.more.clone());
+        error.extend(self.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
         json!({ "error": error })
     }
 }

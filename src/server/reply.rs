@@ -171,7 +171,7 @@ pub(crate) async fn answer(
     while let Some(update) = ticket.next().await {
         match update {
             Update::Failed(problem) => return Err(problem),
-            Update::Said { choice, event } => {
+            Update::Said { choice, event, .. } => {
                 trace.first_token(&event);
                 if let Some(reply) = replies.get_mut(choice) {
                     reply.take(&event);
@@ -263,7 +263,7 @@ impl<D: Dialect> Pump<D> {
                 self.dialect.fail(problem, out);
                 return true;
             }
-            Update::Said { choice, event } => {
+            Update::Said { choice, event, .. } => {
                 self.trace.first_token(event);
                 if let Some(reply) = self.replies.get_mut(*choice) {
                     reply.take(event);

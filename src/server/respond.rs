@@ -10,14 +10,41 @@ use hyper::{Response, StatusCode};
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::log::Trace;
 use super::problem::Problem;
 
 /// An answer's body.
-pub(crate) enum Body {
+pub(crate) struct Body {
+    pieces: Pieces,
+    /// The request, which is not over before its body is out.
+    trace: Option<Trace>,
+}
+
+enum Pieces {
     /// All of it.
     Whole(Option<Bytes>),
-    /// Pieces as they come.
+    /// As they come.
     Stream(mpsc::Receiver<Bytes>),
+}
+
+impl Body {
+    /// A body that is all there.
+    fn whole(bytes: Bytes) -> Self {
+        Self { pieces: Pieces::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())), trace: None }
+    }
+
+    /// Ties a request to it.
+    pub(crate) fn belongs_to(&mut self, trace: Trace) {
+        self.trace = Some(trace);
+    }
+
+    /// Takes what it says away, and leaves its length, if that is known.
+    pub(crate) fn drop_bytes(&mut self) -> Option<usize> {
+        match std::mem::replace(&mut self.pieces, Pieces::Whole(None)) {
+            Pieces::Whole(bytes) => Some(bytes.map_or(0, |bytes| bytes.len())),
+            Pieces::Stream(_) => None,
+        }
+    }
 }
 
 pub(crate) type Answer = Response<Body>;
@@ -27,28 +54,27 @@ impl HttpBody for Body {
     type Error = Infallible;
 
     fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        match self.get_mut() {
-            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
-            Self::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
+        match &mut self.get_mut().pieces {
+            Pieces::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Pieces::Stream(pieces) => pieces.poll_recv(context).map(|piece| piece.map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self, Self::Whole(None))
+        matches!(self.pieces, Pieces::Whole(None))
     }
 
     fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
-            Self::Stream(_) => SizeHint::default(),
+        match &self.pieces {
+            Pieces::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64)),
+            Pieces::Stream(_) => SizeHint::default(),
         }
     }
 }
 
 /// Bytes of a media type.
 pub(crate) fn bytes(status: StatusCode, media_type: &'static str, bytes: impl Into<Bytes>) -> Answer {
-    let bytes = bytes.into();
-    let mut answer = Response::new(Body::Whole(Some(bytes).filter(|bytes| !bytes.is_empty())));
+    let mut answer = Response::new(Body::whole(bytes.into()));
     *answer.status_mut() = status;
     set(&mut answer, header::CONTENT_TYPE, media_type);
     answer
@@ -66,7 +92,7 @@ pub(crate) fn json_with(status: StatusCode, value: &Value) -> Answer {
 
 /// Server-sent events as they come.
 pub(crate) fn events(pieces: mpsc::Receiver<Bytes>, media_type: &'static str) -> Answer {
-    let mut answer = Response::new(Body::Stream(pieces));
+    let mut answer = Response::new(Body { pieces: Pieces::Stream(pieces), trace: None });
     set(&mut answer, header::CONTENT_TYPE, media_type);
     set(&mut answer, header::CACHE_CONTROL, "no-cache");
     // Proxies that buffer would hold a stream back.

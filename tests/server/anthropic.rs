@@ -1,6 +1,6 @@
 //! Anthropic's `/v1/messages`.
 
-use super::responses::named_events;
+use super::responses::{PIXEL, named_events};
 use super::*;
 
 const MESSAGES: &str = "/v1/messages";
@@ -192,7 +192,12 @@ fn problems_have_the_shape_of_the_dialect() {
     assert!(bad(json!({"max_tokens": 5})).starts_with("messages: "));
     let document = json!([{"role": "user", "content": [{"type": "document"}]}]);
     assert!(bad(json!({"max_tokens": 5, "messages": document})).starts_with("messages[0].content[0].type: "));
-    assert!(bad(ask("Hi", json!({"tools": [{"type": "bash_20250124", "name": "bash"}]}))).starts_with("tools[0].type: "));
+    let source = json!({"type": "base64", "media_type": "image/png", "data": PIXEL});
+    let picture = json!([{"role": "user", "content": [{"type": "image", "source": source}]}]);
+    bad(json!({"max_tokens": 5, "messages": picture}));
+    assert!(
+        bad(ask("Hi", json!({"tools": [{"type": "bash_20250124", "name": "bash"}]}))).starts_with("tools[0].type: ")
+    );
     let nothing = [("content-type", "application/json")];
     problem(&shared().send("GET", MESSAGES, &nothing, b""), 405, "invalid_request_error");
     let keyed = Server::start(&["--api-key", "secret", "--parallel", "1"]);

@@ -10,7 +10,7 @@ fn sixteen_streams_say_what_each_says_alone() {
     let server = Server::start(&["--parallel", "4", "--queue", "64"]);
     let client = &server.client;
     let body = |i: usize| {
-        json!({"messages": [{"role": "user", "content": format!("What is {i} + 30?")}], "seed": i, "temperature": 1.2,
+        json!({"messages": [{"role": "user", "content": format!("What is {i} + 30?")}], "seed": i, "temperature": 5, "top_k": 0, "top_p": 1,
             "max_tokens": 24, "stream": true})
     };
     let say = |i: usize| -> String {
@@ -64,7 +64,8 @@ fn who_waits_too_long_is_told_so() {
 #[test]
 fn clients_that_die_leave_nothing_behind() {
     let server = Server::start(&["--parallel", "4", "--queue", "64"]);
-    let body = with(question("Tell me a story."), json!({"stream": true, "logit_bias": {"1": -100, "16": -100, "9": -100}}));
+    let body =
+        with(question("Tell me a story."), json!({"stream": true, "logit_bias": {"1": -100, "16": -100, "9": -100}}));
     for round in 0..60_u64 {
         let mut stream = server.client.begin_post(CHAT, &body);
         // Some leave at once, some in the middle of a chunk.

@@ -7,6 +7,7 @@ mod access;
 mod anthropic;
 mod chat;
 mod client;
+mod completion;
 mod fields;
 mod life;
 mod limits;
@@ -17,7 +18,7 @@ mod responses;
 mod stream;
 mod tools;
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -1,5 +1,6 @@
 //! Ollama's `/api/*`.
 
+use super::responses::PIXEL;
 use super::*;
 
 const OLLAMA: &str = "/api/chat";
@@ -12,7 +13,12 @@ fn ask(text: &str, more: Value) -> Value {
 /// The objects of a stream, one a line.
 #[track_caller]
 fn lines(answer: &Answer) -> Vec<Value> {
-    assert_eq!((answer.status, answer.header("content-type")), (200, Some("application/x-ndjson")), "{}", answer.text());
+    assert_eq!(
+        (answer.status, answer.header("content-type")),
+        (200, Some("application/x-ndjson")),
+        "{}",
+        answer.text()
+    );
     assert!(answer.text().ends_with('\n'));
     answer.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -121,7 +127,10 @@ fn the_model_is_there_and_says_what_it_is() {
     assert!(model["size"].as_u64().is_some_and(|size| size > 0), "{tags}");
     assert_eq!((model["digest"].as_str().map(str::len), &model["details"]["format"]), (Some(64), &json!("gguf")));
     let running = shared().get("/api/ps").json();
-    assert_eq!((&running["models"][0]["name"], &running["models"][0]["context_length"]), (&model["name"], &json!(4096)));
+    assert_eq!(
+        (&running["models"][0]["name"], &running["models"][0]["context_length"]),
+        (&model["name"], &json!(4096))
+    );
     let shown = shared().post("/api/show", &json!({"model": model["name"]})).json();
     assert_eq!(shown["capabilities"], json!(["completion", "tools", "thinking"]), "{shown}");
     assert!(shown["template"].as_str().is_some_and(|text| !text.is_empty()));
@@ -149,6 +158,7 @@ fn problems_are_sentences() {
     assert!(bad(json!({"options": {"num_ctx": 4097}})).starts_with("options.num_ctx: "));
     assert!(bad(json!({"options": {"temperature": "hot"}})).starts_with("options.temperature: "));
     assert!(bad(json!({"messages": [{"role": "robot", "content": ""}]})).starts_with("messages[0].role: "));
+    bad(json!({"messages": [{"role": "user", "content": "What is it?", "images": [PIXEL]}]}));
     assert!(bad(json!({"format": "xml"})).starts_with("format: "));
     assert!(said(shared().post("/api/generate", &json!({"prompt": "a", "suffix": "b"})), 400).starts_with("suffix: "));
     for path in ["/api/pull", "/api/push", "/api/create", "/api/copy", "/api/embed"] {

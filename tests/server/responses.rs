@@ -2,6 +2,10 @@
 
 use super::*;
 
+/// A picture of one pixel: well formed, but this model cannot see.
+pub(crate) const PIXEL: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==";
+
 const RESPONSES: &str = "/v1/responses";
 
 fn ask(more: Value) -> Value {
@@ -26,7 +30,7 @@ fn items(response: &Value) -> Vec<Value> {
 
 /// The events of a stream; what each is called stands before its data as well as in them.
 #[track_caller]
-pub fn named_events(answer: &Answer) -> Vec<Value> {
+pub(crate) fn named_events(answer: &Answer) -> Vec<Value> {
     assert_eq!((answer.status, answer.header("content-type")), (200, Some("text/event-stream")), "{}", answer.text());
     let read = |event: &str| {
         let (name, data) = event.split_once('\n').unwrap_or_else(|| panic!("{event:?}"));
@@ -182,4 +186,11 @@ fn what_would_need_a_memory_is_refused_by_name() {
     assert_eq!(problem["param"], "input");
     let long = ask(json!({"input": "word ".repeat(5000), "stream": true}));
     refused(&shared().post(RESPONSES, &long), 400, "context_length_exceeded");
+    let part = json!({"type": "input_image", "image_url": format!("data:image/png;base64,{PIXEL}")});
+    let seen = shared().post(RESPONSES, &ask(json!({"input": [{"role": "user", "content": [part]}]})));
+    assert_eq!(seen.status, 400, "{}", seen.text());
+    let part = json!({"type": "input_image", "image_url": "https://example.com/a.png"});
+    let fetched = shared().post(RESPONSES, &ask(json!({"input": [{"role": "user", "content": [part]}]})));
+    let problem = refused(&fetched, 400, "unsupported_parameter");
+    assert_eq!(problem["param"], "input[0].content[0].image_url");
 }

@@ -64,9 +64,15 @@ fn chunks_add_up_to_the_whole_answer() {
     for body in [
         question("What is 12 + 30?"),
         with(question("What is 12 + 30?"), json!({"reasoning_effort": "high"})),
-        with(question("Tell me a story."), json!({"seed": 3, "temperature": 1.2, "max_tokens": 40})),
+        with(
+            question("Tell me a story."),
+            json!({"seed": 3, "temperature": 5, "top_k": 0, "top_p": 1, "max_tokens": 40}),
+        ),
         with(question("Tell me a story."), json!({"stop": ["small"]})),
-        with(question("Tell me a story."), json!({"seed": 3, "temperature": 1, "max_tokens": 10, "n": 3})),
+        with(
+            question("Tell me a story."),
+            json!({"seed": 3, "temperature": 5, "top_k": 0, "top_p": 1, "max_tokens": 10, "n": 3}),
+        ),
     ] {
         let events = streamed(client, &body);
         let answer = client.post(CHAT, &body).json();

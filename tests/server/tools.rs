@@ -2,7 +2,7 @@
 
 use super::*;
 
-pub fn weather() -> Value {
+pub(crate) fn weather() -> Value {
     json!({"type": "function", "function": {"name": "get_weather", "description": "The current weather in a city",
         "parameters": {"type": "object", "properties": {"city": {"type": "string", "description": "City name"}},
         "required": ["city"]}}})

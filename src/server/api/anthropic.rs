@@ -66,6 +66,6 @@ fn error(problem: &Problem) -> Value {
     let mut error = Map::new();
     error.insert("type".into(), kind.into());
     error.insert("message".into(), problem.message.as_str().into());
-    error.extend(problem.more.clone());
+    error.extend(problem.more.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
     Value::Object(error)
 }

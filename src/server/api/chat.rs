@@ -24,8 +24,8 @@ pub(crate) async fn serve(app: &Arc<App>, trace: &Trace, request: Request<Incomi
     let ready = app.ready()?;
     let mut fields = read(app, request).await?;
     check_model(app, ready, &mut fields)?;
-    let Wish { request, manner, shape, said } = Wish::read(app, ready, fields)?;
-    reply::answer(app, trace, vec![request], manner, ChatAnswer::new(ready, shape, said)).await
+    let Wish { request, manner, shape } = Wish::read(app, ready, fields)?;
+    reply::answer(app, trace, vec![request], manner, ChatAnswer::new(ready, shape)).await
 }
 
 /// How many tokens the prompt of such a request has.

@@ -72,6 +72,7 @@ fn wish(app: &App, ready: &Ready, mut fields: Fields) -> Result<(Vec<Request>, M
         choices,
         slot,
         reuse,
+        counts: false,
     };
     let answer = TextAnswer::new(ready, echoed, options.logprobs.is_some(), has_usage, warnings);
     let requests = prompts.into_iter().map(|prompt| request(prompt, options.choice(0))).collect();
@@ -215,7 +216,7 @@ impl Dialect for TextAnswer {
     }
 
     fn say(&mut self, update: &Update, out: &mut String) {
-        let Update::Said { choice, event } = update else { return };
+        let Update::Said { choice, event, .. } = update else { return };
         let choice = *choice;
         // What comes first has the prompt before it, if that was asked for.
         let mut echoed = || self.echoed.get_mut(choice).map(std::mem::take).unwrap_or_default();

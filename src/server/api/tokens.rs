@@ -50,9 +50,9 @@ pub(crate) async fn apply_template(app: &App, request: Request<Incoming>) -> Res
     let model = app.ready()?.engine.model();
     let mut fields = read(app, request).await?;
     let mut warnings = Vec::new();
-    let mut chat = Chat::default();
-    chat.messages = messages::messages(fields.list("messages")?, &app.options.limits, &mut warnings)?;
-    chat.tools = messages::tools(fields.list("tools")?, &mut warnings)?;
+    let messages = messages::messages(fields.list("messages")?, &app.options.limits, &mut warnings)?;
+    let tools = messages::tools(fields.list("tools")?, &mut warnings)?;
+    let mut chat = Chat { messages, tools, ..Chat::default() };
     if let Some(effort) = fields.text("reasoning_effort")? {
         chat.thinking = sampling::effort("reasoning_effort", &effort)? != Thinking::Off;
     }

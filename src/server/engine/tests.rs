@@ -21,7 +21,7 @@ fn engine(slots: usize) -> Engine {
 }
 
 fn request(options: GenerateOptions) -> Request {
-    Request { prompt: Ask::Tokens(vec![2, 9, 11, 13]), options, choices: 1, slot: None, reuse: true }
+    Request { prompt: Ask::Tokens(vec![2, 9, 11, 13]), options, choices: 1, slot: None, reuse: true, counts: false }
 }
 
 /// All updates of a job.
@@ -87,7 +87,7 @@ fn choices_of_several_prompts_are_numbered_through() {
     let mut ended: Vec<usize> = said
         .iter()
         .filter_map(|update| match update {
-            Update::Said { choice, event: Event::Finished(_) } => Some(*choice),
+            Update::Said { choice, event: Event::Finished(_), .. } => Some(*choice),
             _ => None,
         })
         .collect();

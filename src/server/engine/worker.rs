@@ -174,20 +174,21 @@ impl Worker {
 
     /// Passes an event on to the job's client.
     fn tell(&mut self, id: JobId, event: Event) {
-        let Some(at) = self.place_of(id) else { return };
-        let Some(running) = self.running.get_mut(at) else { return };
+        let Some(place) = self.place_of(id) else { return };
+        let Some(running) = self.running.get_mut(place) else { return };
         let choice = running.replies.iter().find(|(reply, _)| *reply == id).map_or(0, |(_, choice)| *choice);
+        let (said, at) = (running.job.said.load(Ordering::Relaxed), Instant::now());
         let update = match event {
             Event::Prefill { done, total } if running.read.is_none() => {
                 running.done = done;
-                Update::Prefill { cached: running.job.ids.len().saturating_sub(total), done, total }
+                Update::Prefill { cached: running.job.ids.len().saturating_sub(total), done, total, at }
             }
             Event::Prefill { .. } => return,
             Event::Finished(finish) if running.reads_for_all && running.read.is_none() => {
-                return self.fork(at, id, &finish);
+                return self.fork(place, id, &finish);
             }
-            Event::Finished(finish) => return self.finish(at, id, choice, finish),
-            event => Update::Said { choice: running.job.first + choice, event },
+            Event::Finished(finish) => return self.finish(place, id, choice, finish),
+            event => Update::Said { choice: running.job.first + choice, event, said, at },
         };
         let _ = running.job.updates.send(update);
     }
@@ -238,7 +239,12 @@ impl Worker {
         let is_last = running.replies.is_empty();
         self.gauges.longest.fetch_max(finish.usage.prompt + finish.usage.generated, Ordering::Relaxed);
         let choice = running.job.first + choice;
-        let _ = running.job.updates.send(Update::Said { choice, event: Event::Finished(finish) });
+        let _ = running.job.updates.send(Update::Said {
+            choice,
+            event: Event::Finished(finish),
+            said: finish.usage.generated,
+            at: Instant::now(),
+        });
         if is_last {
             self.end(at, None);
         }

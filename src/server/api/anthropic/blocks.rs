@@ -25,7 +25,10 @@ pub(super) fn messages(list: Vec<Value>, turns: &mut Turns, warnings: &mut Vec<S
             "assistant" => assistant(&place, content, turns, warnings)?,
             other => {
                 let expected = "user or assistant; instructions belong into `system`";
-                return Err(Problem::value(format!("{place}.role"), format!("found {other:.32?}, expected {expected}")));
+                return Err(Problem::value(
+                    format!("{place}.role"),
+                    format!("found {other:.32?}, expected {expected}"),
+                ));
             }
         }
         message.warn_of_rest(warnings);
@@ -203,7 +206,10 @@ mod tests {
         assert!(matches!(&messages[0], Message::User(parts) if matches!(parts[..], [Part::Text(_), Part::Image(_)])));
         let Message::Assistant { text, thinking, tool_calls } = &messages[1] else { panic!("{messages:?}") };
         assert_eq!((text.as_str(), thinking.as_deref()), ("I look.", Some("Look.")));
-        assert_eq!((tool_calls[0].id.as_str(), tool_calls[0].arguments_json.as_str()), ("toolu_1", r#"{"city":"Paris"}"#));
+        assert_eq!(
+            (tool_calls[0].id.as_str(), tool_calls[0].arguments_json.as_str()),
+            ("toolu_1", r#"{"city":"Paris"}"#)
+        );
         let output = |at: usize| match &messages[at] {
             Message::ToolResult { output, .. } => output.text().to_owned(),
             other => panic!("{other:?}"),
@@ -222,11 +228,15 @@ mod tests {
             (json!([{"role": "user"}]), "messages[0].content"),
             (user(json!({"type": "document"})), "messages[0].content[0].type"),
             (user(json!({"type": "text"})), "messages[0].content[0].text"),
-            (user(json!({"type": "tool_result", "tool_use_id": "a", "content": [{"type": "image"}]})),
-             "messages[0].content[0].content[0].type"),
+            (
+                user(json!({"type": "tool_result", "tool_use_id": "a", "content": [{"type": "image"}]})),
+                "messages[0].content[0].content[0].type",
+            ),
             (user(url), "messages[0].content[0].source.url"),
-            (json!([{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "x"}]}]),
-             "messages[0].content[0].input"),
+            (
+                json!([{"role": "assistant", "content": [{"type": "tool_use", "id": "a", "name": "f", "input": "x"}]}]),
+                "messages[0].content[0].input",
+            ),
         ] {
             assert_eq!(read(list.clone()).unwrap_err().param.as_deref(), Some(param), "{list}");
         }

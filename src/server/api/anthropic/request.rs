@@ -135,7 +135,8 @@ fn tools(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Vec<Tool>> {
     for (i, tool) in fields.list("tools")?.unwrap_or_default().into_iter().enumerate() {
         let mut tool = Fields::of(&format!("tools[{i}]"), tool)?;
         if let Some(kind) = tool.text("type")?.filter(|kind| kind != "custom") {
-            let message = format!("found {kind:.40?}; this server runs no tools, it only has those with an input_schema");
+            let message =
+                format!("found {kind:.40?}; this server runs no tools, it only has those with an input_schema");
             return Err(Problem::unsupported(tool.place("type"), message));
         }
         let function = json!({

@@ -1,7 +1,5 @@
 //! Chat completions as OpenAI's clients read them, whole and in chunks.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use lemmy_core::chat::Zone;
@@ -29,8 +27,9 @@ pub(super) struct ChatAnswer {
     model: Model,
     shape: Shape,
     choices: Vec<Choice>,
-    /// Tokens said so far, counted where they are made.
-    said: Arc<AtomicUsize>,
+    /// Tokens said so far, and when that was so.
+    said: usize,
+    at: Instant,
     /// Tokens of the prompt: in the cache, and to be read.
     prompt: (usize, usize),
     began: Instant,
@@ -51,7 +50,7 @@ struct Choice {
 }
 
 impl ChatAnswer {
-    pub(super) fn new(ready: &Ready, shape: Shape, said: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(ready: &Ready, shape: Shape) -> Self {
         let choices = (0..shape.choices).map(|_| Choice::default()).collect();
         Self {
             id: ids::name("chatcmpl-"),
@@ -61,7 +60,8 @@ impl ChatAnswer {
             model: ready.engine.model().clone(),
             shape,
             choices,
-            said,
+            said: 0,
+            at: Instant::now(),
             prompt: (0, 0),
             began: Instant::now(),
             read: None,
@@ -113,10 +113,10 @@ impl ChatAnswer {
     fn text(&mut self, choice: usize, text: &str, is_thought: bool, out: &mut String) {
         let Some(state) = self.choices.get_mut(choice) else { return };
         if is_thought && !self.shape.raw_thoughts {
-            let mut delta = json!({ "reasoning_content": text });
-            if self.shape.both_names {
-                delta["reasoning"] = text.into();
-            }
+            let delta = match self.shape.both_names {
+                true => json!({ "reasoning_content": text, "reasoning": text }),
+                false => json!({ "reasoning_content": text }),
+            };
             return self.go_on(choice, delta, out);
         }
         let mark = match (state.in_thought, is_thought) {
@@ -140,20 +140,23 @@ impl ChatAnswer {
         let entry = |bytes: &[u8], logprob: f64| {
             // Finite always: JSON has no infinity.
             let logprob = if logprob.is_finite() { logprob.max(-9999.0) } else { -9999.0 };
-            json!({ "token": String::from_utf8_lossy(bytes), "logprob": logprob, "bytes": bytes })
+            let mut entry = Map::new();
+            entry.insert("token".into(), String::from_utf8_lossy(bytes).into());
+            entry.insert("logprob".into(), logprob.into());
+            entry.insert("bytes".into(), bytes.into());
+            entry
         };
         let mut told = entry(&token.bytes, token.logprob.unwrap_or(f64::NEG_INFINITY));
-        let top = token.top.iter().map(|&(id, logprob)| entry(tokenizer.piece(id), logprob));
-        told["top_logprobs"] = top.collect();
-        Some(told)
+        let top = token.top.iter().map(|&(id, logprob)| Value::Object(entry(tokenizer.piece(id), logprob)));
+        told.insert("top_logprobs".into(), top.collect());
+        Some(Value::Object(told))
     }
 
     /// The chunk that ends a choice; the last one to end carries what is said once.
     fn last(&mut self, choice: usize, replies: Option<&[Reply]>, out: &mut String) {
         let Some(finish) = self.choices.get(choice).and_then(|state| state.finish) else { return };
         let logprobs = self.take_logprobs(choice);
-        let mut end = json!({ "index": choice, "delta": {}, "logprobs": logprobs, "finish_reason": null });
-        name_finish(&finish, &mut end);
+        let end = ended(Some(&finish), json!({ "index": choice, "delta": {}, "logprobs": logprobs }));
         let mut chunk = self.chunk(json!([end]));
         if let Some(replies) = replies.filter(|_| self.shape.usage == StreamUsage::Never) {
             self.add_totals(replies, &mut chunk);
@@ -177,10 +180,10 @@ impl ChatAnswer {
         Totals {
             prompt: cached + unread,
             cached,
-            generated: self.said.load(Ordering::Relaxed),
+            generated: self.said,
             thinking: 0,
-            prefill: self.read.map_or_else(|| self.began.elapsed(), |read| read.duration_since(self.began)),
-            decode: self.read.map_or(Duration::ZERO, |read| read.elapsed()),
+            prefill: self.read.unwrap_or(self.at).saturating_duration_since(self.began),
+            decode: self.read.map_or(Duration::ZERO, |read| self.at.saturating_duration_since(read)),
         }
     }
 }
@@ -216,11 +219,7 @@ impl Dialect for ChatAnswer {
                 true => json!({ "content": tokens, "refusal": null }),
                 false => Value::Null,
             };
-            let mut choice = json!({ "index": index, "message": message, "logprobs": logprobs, "finish_reason": null });
-            if let Some(finish) = &reply.finish {
-                name_finish(finish, &mut choice);
-            }
-            choice
+            ended(reply.finish.as_ref(), json!({ "index": index, "message": message, "logprobs": logprobs }))
         });
         let choices: Value = choices.collect();
         let mut answer = self.head("chat.completion");
@@ -237,10 +236,10 @@ impl Dialect for ChatAnswer {
                     self.go_on(choice, json!({ "role": "assistant", "content": "" }), out);
                 }
             }
-            &Update::Prefill { cached, done, total } => {
-                self.prompt = (cached, total);
+            &Update::Prefill { cached, done, total, at } => {
+                (self.prompt, self.at) = ((cached, total), at);
                 if done >= total {
-                    self.read.get_or_insert_with(Instant::now);
+                    self.read.get_or_insert(at);
                 }
                 if self.shape.has_progress {
                     let choices = json!([{ "index": 0, "delta": {}, "logprobs": null, "finish_reason": null }]);
@@ -249,13 +248,16 @@ impl Dialect for ChatAnswer {
                         "total": cached + total,
                         "cache": cached,
                         "processed": cached + done,
-                        "time_ms": self.began.elapsed().as_millis() as u64,
+                        "time_ms": at.saturating_duration_since(self.began).as_millis() as u64,
                     });
                     chunk.insert("prompt_progress".into(), progress);
                     sse::data(&Value::Object(chunk), out);
                 }
             }
-            Update::Said { choice, event } => self.event(*choice, event, out),
+            Update::Said { choice, event, said, at } => {
+                (self.said, self.at) = (*said, *at);
+                self.event(*choice, event, out);
+            }
             Update::Failed(problem) => self.fail(problem, out),
         }
     }
@@ -318,13 +320,16 @@ impl ChatAnswer {
     }
 }
 
-/// Says how a choice ended.
-fn name_finish(finish: &Finish, choice: &mut Value) {
-    choice["finish_reason"] = match finish.reason {
-        FinishReason::Cancelled => "stop".into(),
-        reason => finish_name(reason).into(),
+/// A choice, and how it ended.
+fn ended(finish: Option<&Finish>, choice: Value) -> Value {
+    let (Some(finish), Value::Object(mut choice)) = (finish, choice) else { return Value::Null };
+    let reason = match finish.reason {
+        FinishReason::Cancelled => "stop",
+        reason => finish_name(reason),
     };
+    choice.insert("finish_reason".into(), reason.into());
     if finish.reason == FinishReason::ContextFull {
-        choice["lemmy_finish"] = "context_full".into();
+        choice.insert("lemmy_finish".into(), "context_full".into());
     }
+    Value::Object(choice)
 }

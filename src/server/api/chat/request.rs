@@ -1,11 +1,8 @@
 //! From the body of a chat completion to a request.
 
-use std::ops::ControlFlow;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use lemmy_core::{Chat, Constraint, GenerateOptions, Message, StepHook, Thinking, TokenEvent};
+use lemmy_core::{Chat, Constraint, GenerateOptions, Message, Thinking};
 
 use super::tools;
 use crate::server::api::{messages, sampling};
@@ -38,8 +35,6 @@ pub(super) struct Wish {
     pub(super) request: Request,
     pub(super) manner: Manner,
     pub(super) shape: Shape,
-    /// Counts the tokens that are said, where somebody wants to know while they are.
-    pub(super) said: Arc<AtomicUsize>,
 }
 
 /// How an answer looks.
@@ -112,26 +107,12 @@ impl Wish {
         let ping = fields.number("sse_ping_interval", 0.001..=86_400.0)?.map(Duration::from_secs_f64);
         let (slot, reuse) = sampling::slot(&mut fields)?;
         fields.warn_of_rest(&mut shape.warnings);
-        let said = Arc::new(AtomicUsize::new(0));
-        if shape.has_timings_per_token || shape.usage == StreamUsage::Always {
-            options.hook = Some(Box::new(Counter(said.clone())));
-        }
+        let counts = shape.has_timings_per_token || shape.usage == StreamUsage::Always;
         Ok(Self {
-            request: Request { prompt, options, choices, slot, reuse },
+            request: Request { prompt, options, choices, slot, reuse, counts },
             manner: Manner { is_streamed, ping: ping.unwrap_or(app.options.ping) },
             shape,
-            said,
         })
-    }
-}
-
-/// Counts the tokens of a reply.
-struct Counter(Arc<AtomicUsize>);
-
-impl StepHook for Counter {
-    fn on_token(&mut self, _: &TokenEvent) -> ControlFlow<()> {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        ControlFlow::Continue(())
     }
 }
 

@@ -79,7 +79,8 @@ fn options(ready: &Ready, mut fields: Fields, warnings: &mut Vec<String>) -> Res
     if let Some(wanted) = fields.integer("num_ctx", 0..=i64::MAX)?
         && usize::try_from(wanted).is_ok_and(|wanted| wanted > context)
     {
-        let message = format!("found {wanted}, but a conversation has {context} tokens here; start with a larger --ctx-size");
+        let message =
+            format!("found {wanted}, but a conversation has {context} tokens here; start with a larger --ctx-size");
         return Err(Problem::value("options.num_ctx", message));
     }
     let most = fields.integer("num_predict", -2..=i64::MAX)?;
@@ -227,7 +228,10 @@ mod tests {
         let Message::User(parts) = &messages[1] else { panic!("{messages:?}") };
         assert!(matches!(parts[..], [Part::Image(_), Part::Image(_), Part::Text(_)]), "{parts:?}");
         let Message::Assistant { thinking, tool_calls, .. } = &messages[2] else { panic!("{messages:?}") };
-        assert_eq!((thinking.as_deref(), tool_calls[0].arguments_json.as_str()), (Some("Look."), r#"{"city":"Paris"}"#));
+        assert_eq!(
+            (thinking.as_deref(), tool_calls[0].arguments_json.as_str()),
+            (Some("Look."), r#"{"city":"Paris"}"#)
+        );
         assert!(matches!(&messages[3], Message::ToolResult { name, .. } if name == "f"));
         assert!(warnings.is_empty(), "{warnings:?}");
     }

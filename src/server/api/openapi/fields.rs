@@ -56,7 +56,8 @@ const FLAT_WEATHER: &str = r#"[{"type":"function","name":"get_weather","paramete
 const INPUT_WEATHER: &str = r#"[{"name":"get_weather","input_schema":{"type":"object"}}]"#;
 const HELLO: &str = r#"[{"role":"user","content":"What is 12 + 30?"}]"#;
 
-pub(super) const MODEL: &[Field] = &[field("model", TEXT, r#""default""#, "the model's name; any, unless --strict-model")];
+pub(super) const MODEL: &[Field] =
+    &[field("model", TEXT, r#""default""#, "the model's name; any, unless --strict-model")];
 
 pub(super) const SAMPLING: &[Field] = &[
     field("temperature", NUMBER, "0", "0 takes the best token; up to 5"),
@@ -93,7 +94,12 @@ pub(super) const CHAT: &[Field] = &[
     field("parallel_tool_calls", FLAG, "true", "false: at most one call"),
     field("reasoning_effort", TEXT, r#""none""#, "none, minimal, low, medium, high, xhigh, max"),
     field("thinking_budget_tokens", WHOLE, "0", "most tokens of thought; -1 no bound"),
-    field("chat_template_kwargs", OBJECT, r#"{"enable_thinking":false}"#, "enable_thinking, preserve_thinking, thinking_budget"),
+    field(
+        "chat_template_kwargs",
+        OBJECT,
+        r#"{"enable_thinking":false}"#,
+        "enable_thinking, preserve_thinking, thinking_budget",
+    ),
     field("reasoning_format", TEXT, r#""auto""#, "none leaves thoughts in the content"),
     field("continue_final_message", FLAG, "false", "goes on with the last message"),
     field("timings_per_token", FLAG, "false", "timings on each chunk"),

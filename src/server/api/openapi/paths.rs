@@ -52,12 +52,7 @@ const fn get(path: &'static str, dialect: Dialect, about: &'static str) -> Path 
     Path { path, dialect, about, body: &[], media: "application/json", is_missing: false }
 }
 
-const fn post(
-    path: &'static str,
-    dialect: Dialect,
-    about: &'static str,
-    body: &'static [&'static [Field]],
-) -> Path {
+const fn post(path: &'static str, dialect: Dialect, about: &'static str, body: &'static [&'static [Field]]) -> Path {
     Path { body, ..get(path, dialect, about) }
 }
 
@@ -72,8 +67,7 @@ const fn missing(path: &'static str, dialect: Dialect, about: &'static str) -> P
 const CHAT: &[&[Field]] = &[fields::MODEL, fields::CHAT, fields::SAMPLING, fields::STREAM];
 const RESPONSES: &[&[Field]] = &[fields::MODEL, fields::RESPONSES, fields::SAMPLING, fields::STREAM];
 const NATIVE: &[&[Field]] = &[fields::MODEL, fields::NATIVE, fields::SAMPLING, fields::STREAM];
-const MESSAGES: &[&[Field]] =
-    &[fields::MODEL, fields::MAX_TOKENS, fields::MESSAGES, fields::SAMPLING, fields::STREAM];
+const MESSAGES: &[&[Field]] = &[fields::MODEL, fields::MAX_TOKENS, fields::MESSAGES, fields::SAMPLING, fields::STREAM];
 
 const HEALTH: &str = "whether it can serve";
 const MODELS: &str = "the model, its sizes, its names";

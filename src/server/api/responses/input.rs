@@ -172,8 +172,10 @@ mod tests {
             (json!({"role": "user"}), "input[0].content"),
             (json!({"role": "user", "content": [{"type": "input_file"}]}), "input[0].content[0].type"),
             (json!({"type": "function_call", "name": "f"}), "input[0].call_id"),
-            (json!({"type": "function_call_output", "call_id": "a", "output": [{"type": "input_image"}]}),
-             "input[0].output[0].type"),
+            (
+                json!({"type": "function_call_output", "call_id": "a", "output": [{"type": "input_image"}]}),
+                "input[0].output[0].type",
+            ),
         ] {
             assert_eq!(messages(json!([item])).unwrap_err().param.as_deref(), Some(param), "{item}");
         }

@@ -208,7 +208,8 @@ fn object(mut choice: Fields, tools: Vec<Tool>) -> Result<(Vec<Tool>, ToolChoice
             let mode = choice.text("mode")?.unwrap_or_else(|| "auto".into());
             let mode = word("tool_choice.mode", &mode)?;
             let list = choice.list("tools")?.ok_or_else(|| missing("tool_choice.tools"))?;
-            let names: Vec<&str> = list.iter().map(|tool| tool.get("name").and_then(Value::as_str).unwrap_or_default()).collect();
+            let names: Vec<&str> =
+                list.iter().map(|tool| tool.get("name").and_then(Value::as_str).unwrap_or_default()).collect();
             if let Some(i) = names.iter().position(|name| !tools.iter().any(|tool| tool.name == *name)) {
                 return Err(Problem::value(format!("tool_choice.tools[{i}]"), "there is no such tool in `tools`"));
             }
