@@ -95,7 +95,7 @@ pub(crate) fn main() -> ExitCode {
 }
 
 /// Spells what people's fingers know as the parser knows it: `--think on` as `--think=on`, so that the word behind a bare
-/// `--think` can be the prompt, and llama.cpp's `-sys`.
+/// `--think` can be the prompt, and llama.cpp's `-sys` and `-np`.
 fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
     let mut spelled: Vec<OsString> = Vec::new();
     let mut is_over = false;
@@ -109,6 +109,7 @@ fn spelled(arguments: impl Iterator<Item = OsString>) -> Vec<OsString> {
                 last.push(argument);
             }
             _ if !is_over && argument == "-sys" => spelled.push("--system".into()),
+            _ if !is_over && argument == "-np" => spelled.push("--parallel".into()),
             _ => spelled.push(argument),
         }
     }
@@ -195,6 +196,7 @@ mod tests {
         assert_eq!(spell(&["--think", "200"]), ["--think=200"]);
         assert_eq!(spell(&["--think", "Why?"]), ["--think", "Why?"]);
         assert_eq!(spell(&["-sys", "a"]), ["--system", "a"]);
+        assert_eq!(spell(&["-np", "4"]), ["--parallel", "4"]);
         assert_eq!(spell(&["--", "--think", "on", "-sys"]), ["--", "--think", "on", "-sys"]);
     }
 }

@@ -1,7 +1,7 @@
 //! `lemmy serve`: flags of the server, and a model for it.
 
 use std::ops::ControlFlow;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::ValueEnum;
@@ -38,7 +38,7 @@ pub(crate) struct Args {
     #[arg(long, value_name = "PORT", default_value_t = 8080, env = "LEMMY_PORT", hide_env = true)]
     port: u16,
     /// Conversations side by side (default: 1 on up to 4 CPUs, else 4)
-    #[arg(long, visible_alias = "np", value_name = "N", env = "LEMMY_PARALLEL", hide_env = true,
+    #[arg(long, value_name = "N", env = "LEMMY_PARALLEL", hide_env = true,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Option<u16>,
     /// Room of each conversation in tokens, not of all together (default: the model's, at most 32768)
@@ -57,7 +57,7 @@ pub(crate) struct Args {
     )]
     kv_type: KvArg,
     /// Name of the model for clients; more ones are aliases (default: the file's name)
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, value_name = "NAME", env = "LEMMY_ALIAS", hide_env = true)]
     alias: Vec<String>,
     /// Refuse requests for a model of another name
     #[arg(long)]
@@ -84,10 +84,10 @@ struct AccessArgs {
     #[arg(long, value_name = "FILE", env = "LEMMY_API_KEY_FILE", hide_env = true)]
     api_key_file: Option<String>,
     /// Name under which the server may be reached too; * for any
-    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    #[arg(long, value_name = "NAME", env = "LEMMY_ALLOWED_HOST", hide_env = true, value_delimiter = ',')]
     allowed_host: Vec<String>,
     /// Origin of web pages that may use the server; * for any
-    #[arg(long, value_name = "ORIGIN", value_delimiter = ',')]
+    #[arg(long, value_name = "ORIGIN", env = "LEMMY_CORS_ORIGIN", hide_env = true, value_delimiter = ',')]
     cors_origin: Vec<String>,
     /// Do not serve the web page
     #[arg(long)]
@@ -102,49 +102,53 @@ struct LimitArgs {
     #[arg(long, value_name = "N", default_value_t = 64, env = "LEMMY_QUEUE", hide_env = true)]
     queue: u16,
     /// Time that a request may wait
-    #[arg(long, value_name = "S", default_value_t = 300)]
+    #[arg(long, value_name = "S", env = "LEMMY_QUEUE_TIMEOUT", hide_env = true, default_value_t = 300)]
     queue_timeout: u32,
     /// Replies to one prompt
-    #[arg(long, value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u8).range(1..=64))]
+    #[arg(long, value_name = "N", env = "LEMMY_MAX_N", hide_env = true, default_value_t = 8,
+          value_parser = clap::value_parser!(u8).range(1..=64))]
     max_n: u8,
     /// Bytes of a body
-    #[arg(long, value_name = "BYTES", default_value_t = 64 << 20)]
+    #[arg(long, value_name = "BYTES", env = "LEMMY_MAX_BODY", hide_env = true, default_value_t = 64 << 20)]
     max_body: u32,
     /// Bytes of a request line and its headers
-    #[arg(long, value_name = "BYTES", default_value_t = 16 << 10, value_parser = clap::value_parser!(u32).range(8192..=1 << 20))]
+    #[arg(long, value_name = "BYTES", env = "LEMMY_MAX_HEAD", hide_env = true, default_value_t = 16 << 10,
+          value_parser = clap::value_parser!(u32).range(8192..=1 << 20))]
     max_head: u32,
     /// Headers of a request
-    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(8..=1000))]
+    #[arg(long, value_name = "N", env = "LEMMY_MAX_HEADERS", hide_env = true, default_value_t = 100,
+          value_parser = clap::value_parser!(u16).range(8..=1000))]
     max_headers: u16,
     /// Connections
-    #[arg(long, value_name = "N", default_value_t = 2048)]
+    #[arg(long, value_name = "N", env = "LEMMY_MAX_CONNECTIONS", hide_env = true, default_value_t = 2048)]
     max_connections: u32,
     /// Connections of one other machine
-    #[arg(long, value_name = "N", default_value_t = 256)]
+    #[arg(long, value_name = "N", env = "LEMMY_MAX_CONNECTIONS_PER_PEER", hide_env = true, default_value_t = 256)]
     max_connections_per_peer: u32,
     /// Pictures of a request
-    #[arg(long, value_name = "N", default_value_t = 16)]
+    #[arg(long, value_name = "N", env = "LEMMY_MAX_IMAGES", hide_env = true, default_value_t = 16)]
     max_images: u16,
     /// Bytes of a picture's file
-    #[arg(long, value_name = "BYTES", default_value_t = 20 << 20)]
+    #[arg(long, value_name = "BYTES", env = "LEMMY_MAX_IMAGE_BYTES", hide_env = true, default_value_t = 20 << 20)]
     max_image_bytes: u32,
     /// Time for the head of a request
-    #[arg(long, value_name = "S", default_value_t = 10)]
+    #[arg(long, value_name = "S", env = "LEMMY_HEAD_TIMEOUT", hide_env = true, default_value_t = 10)]
     head_timeout: u32,
     /// Time between two pieces of a body
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    #[arg(long, value_name = "S", env = "LEMMY_IDLE_TIMEOUT", hide_env = true, default_value_t = 30)]
     idle_timeout: u32,
     /// Time for a whole body
-    #[arg(long, value_name = "S", default_value_t = 300)]
+    #[arg(long, value_name = "S", env = "LEMMY_BODY_TIMEOUT", hide_env = true, default_value_t = 300)]
     body_timeout: u32,
     /// Time in which a client has to read something
-    #[arg(long, value_name = "S", default_value_t = 60)]
+    #[arg(long, value_name = "S", env = "LEMMY_WRITE_TIMEOUT", hide_env = true, default_value_t = 60)]
     write_timeout: u32,
     /// Silence after which a stream says that it lives
-    #[arg(long, value_name = "S", default_value_t = 15, value_parser = clap::value_parser!(u32).range(1..))]
+    #[arg(long, value_name = "S", env = "LEMMY_SSE_PING", hide_env = true, default_value_t = 15,
+          value_parser = clap::value_parser!(u32).range(1..))]
     sse_ping: u32,
     /// Time that replies get to end when the server is told to stop
-    #[arg(long, value_name = "S", default_value_t = 30)]
+    #[arg(long, value_name = "S", env = "LEMMY_SHUTDOWN_GRACE", hide_env = true, default_value_t = 30)]
     shutdown_grace: u32,
 }
 
@@ -153,16 +157,31 @@ struct LimitArgs {
 #[command(next_help_heading = "Watching")]
 struct WatchingArgs {
     /// Log lines: text or json
-    #[arg(long, value_name = "FORMAT", default_value = "text", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "LEMMY_LOG_FORMAT",
+        hide_env = true,
+        default_value = "text",
+        hide_possible_values = true
+    )]
     log_format: LogFormat,
     /// Log to a file instead of stderr; SIGHUP opens it again
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", env = "LEMMY_LOG_FILE", hide_env = true)]
     log_file: Option<PathBuf>,
     /// Do not serve /metrics
     #[arg(long)]
     no_metrics: bool,
     /// Metrics under others' names too: vllm, llamacpp, none
-    #[arg(long, value_name = "WHOSE", default_value = "vllm", value_delimiter = ',', hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "WHOSE",
+        env = "LEMMY_METRICS_COMPAT",
+        hide_env = true,
+        default_value = "vllm",
+        value_delimiter = ',',
+        hide_possible_values = true
+    )]
     metrics_compat: Vec<MetricsOf>,
     /// Do not serve /slots
     #[arg(long)]
@@ -171,7 +190,14 @@ struct WatchingArgs {
     #[arg(long)]
     props_full_path: bool,
     /// Send thoughts as reasoning_content, or as reasoning too: both
-    #[arg(long, value_name = "FIELD", default_value = "reasoning_content", hide_possible_values = true)]
+    #[arg(
+        long,
+        value_name = "FIELD",
+        env = "LEMMY_REASONING_FIELD",
+        hide_env = true,
+        default_value = "reasoning_content",
+        hide_possible_values = true
+    )]
     reasoning_field: ReasoningField,
 }
 
@@ -309,7 +335,7 @@ impl Args {
     fn address(&self) -> Address {
         #[cfg(unix)]
         if let Some(path) = self.host.strip_prefix("unix:") {
-            return Address::Unix(Path::new(path).into());
+            return Address::Unix(path.into());
         }
         Address::Tcp(self.host.clone(), self.port)
     }

@@ -5,9 +5,9 @@
 //! 1. Give its paths a [`Route`](super::routes::Route) in `routes.rs`, with the words that it has for problems, and an
 //!    arm in `http.rs`.
 //! 2. In its own file, read the body with [`read`] into [`Fields`](super::fields::Fields) and make a
-//!    [`Request`](super::job::Request) of it: a conversation or tokens, and the options of the reply. What it shares with
-//!    others is in `sampling.rs` (names of sampling options), `messages.rs` (OpenAI's messages and tools) and `turns.rs`
-//!    (messages of other forms).
+//!    [`Request`](super::job::Request) of it: a conversation or tokens, and the options of the reply. What it shares
+//!    with others is in `sampling.rs` (names of options, schemas), `messages.rs` and `tools.rs` (OpenAI's messages, tools
+//!    and choices) and `turns.rs` (conversations of other forms).
 //! 3. Implement [`Dialect`](super::reply::Dialect): how a whole answer looks, and what a stream says for each
 //!    [`Update`](super::job::Update).
 //! 4. Hand both to [`reply::answer`](super::reply::answer), which queues the request, waits, streams, keeps the
@@ -29,7 +29,9 @@ pub(crate) mod page;
 pub(crate) mod props;
 pub(crate) mod responses;
 pub(crate) mod sampling;
+mod schema;
 pub(crate) mod tokens;
+pub(crate) mod tools;
 pub(crate) mod turns;
 
 use hyper::Request;

@@ -14,8 +14,8 @@ use super::problem::{Problem, Result};
 ///
 /// # Errors
 ///
-/// 415 if it does not say that it is JSON (a plain form on a page cannot say so), 411 without a length, 413 if it is too
-/// large, as soon as that is known, 408 if it does not come in time.
+/// 415 if it does not say that it is JSON (a plain form on a page cannot say so), 411 without a length, 413 if it is
+/// too large, as soon as that is known, 408 if it does not come in time.
 pub(crate) async fn read(request: Request<Incoming>, limits: &Limits) -> Result<Vec<u8>> {
     let (head, mut body) = request.into_parts();
     check_type(&head.headers)?;

@@ -1,9 +1,9 @@
 //! The bytes of one connection, below HTTP.
 //!
-//! Three things that the HTTP library does not do are done here. What it answers by itself to a head that it cannot read
-//! has no body; here it gets one, so that every error is JSON. A client that reads nothing for too long is let go. And a
-//! client that only ends its own sending is told from one that is gone: both look alike until something is written, so
-//! something is.
+//! Three things that the HTTP library does not do are done here. What it answers by itself to a head that it cannot
+//! read has no body; here it gets one, so that every error is JSON. A client that reads nothing for too long is let go.
+//! And a client that only ends its own sending is told from one that is gone: both look alike until something is
+//! written, so something is.
 
 use std::io;
 use std::pin::Pin;

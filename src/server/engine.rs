@@ -137,8 +137,8 @@ impl Engine {
         self.stop.cancel();
     }
 
-    /// Looks at the prompts of a request and queues them. Takes milliseconds (a large grammar: more), so not for an async
-    /// thread. Choices are numbered through.
+    /// Looks at the prompts of a request and queues them. Takes milliseconds (a large grammar: more), so not for an
+    /// async thread. Choices are numbered through.
     ///
     /// # Errors
     ///
@@ -180,7 +180,7 @@ impl Engine {
             options.tool_choice = ToolChoice::None;
         }
         let mut session = self.take_spare()?;
-        session.begin(source.clone(), options.choice(0))?;
+        let report = session.begin(source.clone(), options.choice(0))?;
         session.stop();
         self.put_spare(session);
         options.cancel = Some(cancel.clone());
@@ -192,6 +192,7 @@ impl Engine {
         Ok(Job {
             source,
             ids,
+            length: report.reused + report.prefilled,
             options,
             choices,
             first,
@@ -233,9 +234,11 @@ impl Engine {
                 (Source::Chat(chat), ids)
             }
             Ask::Continued(chat, begun) => {
-                let mut ids = render(&chat)?.ids;
-                ids.extend(self.model.tokenizer().encode(&begun, Special::Text));
-                (Source::Prompt(Prompt::new(ids.clone(), StartState::Answer)), ids)
+                let mut prompt = render(&chat)?;
+                prompt.ids.extend(self.model.tokenizer().encode(&begun, Special::Text));
+                prompt.start = StartState::Answer;
+                let ids = prompt.ids.clone();
+                (Source::Prompt(prompt), ids)
             }
             Ask::Tokens(ids) => (Source::Prompt(Prompt::new(ids.clone(), StartState::Answer)), ids),
         })

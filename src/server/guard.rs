@@ -79,8 +79,8 @@ pub(crate) enum Sharing {
 }
 
 impl Names {
-    /// Whether a request is meant for this server. A page that had its own name resolved to this machine (DNS rebinding)
-    /// sends that name.
+    /// Whether a request is meant for this server. A page that had its own name resolved to this machine (DNS
+    /// rebinding) sends that name.
     ///
     /// # Errors
     ///

@@ -42,6 +42,8 @@ pub(super) struct Job {
     pub(super) source: Source,
     /// Tokens of the prompt, by which a slot is chosen.
     pub(super) ids: Vec<TokenId>,
+    /// How many tokens the model reads for it; pictures take more than one.
+    pub(super) length: usize,
     pub(super) options: GenerateOptions,
     pub(super) choices: usize,
     /// Number of its first choice, among those of all prompts of the request.

@@ -351,3 +351,50 @@ impl Drop for Entered {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::server::app::{Limits, ReasoningNames};
+    use crate::server::guard::{Keys, Names};
+
+    fn accepting(limits: Limits) -> Accepting {
+        let options = Options {
+            address: Address::Tcp("127.0.0.1".into(), 0),
+            keys: Keys::default(),
+            names: Names::default(),
+            limits,
+            ping: Duration::from_secs(15),
+            strict_model: false,
+            has_page: true,
+            has_metrics: true,
+            has_slots: true,
+            shows_model_path: false,
+            grace: Duration::ZERO,
+            reasoning: ReasoningNames::One,
+            metrics_compat: Vec::new(),
+        };
+        let app = App::new(options, Log::new(false, None).unwrap(), Metrics::new().unwrap());
+        Accepting { app: Arc::new(app), end: watch::channel(false).1, peers: Arc::default() }
+    }
+
+    #[test]
+    fn one_machine_does_not_take_all_connections() {
+        let accepting = accepting(Limits { connections: 4, connections_per_peer: 2, ..Limits::DEFAULT });
+        let (one, other) = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+        let mut held: Vec<Entered> = (0..2).map(|_| accepting.enter(Some(one)).unwrap()).collect();
+        assert!(accepting.enter(Some(one)).is_none());
+        held.push(accepting.enter(Some(other)).unwrap());
+        // This machine has no bound of its own, but all together have one.
+        held.push(accepting.enter(Some([127, 0, 0, 1].into())).unwrap());
+        assert!(accepting.enter(None).is_none());
+        held.remove(0);
+        held.push(accepting.enter(Some(one)).unwrap());
+        assert!(accepting.enter(Some(one)).is_none());
+        drop(held);
+        assert_eq!(accepting.app.connections.load(Ordering::SeqCst), 0);
+        assert!(accepting.peers.lock().unwrap().is_empty());
+    }
+}

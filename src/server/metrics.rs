@@ -1,7 +1,7 @@
 //! What the server counts, and `/metrics` in Prometheus' text format.
 //!
-//! Names and units are those of OpenTelemetry's conventions for generative models where it has some. No label holds what
-//! a client wrote, so the number of series is bounded.
+//! Names and units are those of OpenTelemetry's conventions for generative models where it has some. No label holds
+//! what a client wrote, so the number of series is bounded.
 
 use std::sync::OnceLock;
 use std::time::Duration;

@@ -128,7 +128,7 @@ impl From<Error> for Problem {
             Error::ContextFull { used, requested, capacity } => {
                 let tokens = used.saturating_add(requested);
                 let message = format!(
-                    "the prompt has {tokens} tokens, the context {capacity}; shorten it, or start with a larger --ctx-size"
+                    "the prompt has {tokens} tokens, the context {capacity}; shorten it, or start with more --ctx-size"
                 );
                 Self::new(StatusCode::BAD_REQUEST, "exceed_context_size_error", "context_length_exceeded", message)
                     .with("n_prompt_tokens", tokens)

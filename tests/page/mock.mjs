@@ -1,5 +1,6 @@
-// A server with the interface of `lemmy serve` that answers by script, so that the page can be tested in every state that a
-// real model reaches rarely: slow, refusing, loading, breaking off. It sends the page with the same headers.
+// A server with the interface of `lemmy serve` that answers by script, so that the page can be tested in every
+// state that a real model reaches rarely: slow, refusing, loading, breaking off. It sends the page with the same
+// headers.
 
 import { createServer } from 'node:http';
 import { readFile } from 'node:fs/promises';
@@ -7,10 +8,16 @@ import { basename, extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 const PAGE = new URL('../../src/server/page/', import.meta.url);
-const TYPES = { '.html': 'text/html; charset=utf-8', '.css': 'text/css', '.js': 'text/javascript', '.svg': 'image/svg+xml' };
+const TYPES = {
+  '.html': 'text/html; charset=utf-8',
+  '.css': 'text/css',
+  '.js': 'text/javascript',
+  '.svg': 'image/svg+xml',
+};
 const HEADERS = {
   'Content-Security-Policy':
-    "default-src 'self'; img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'none'",
+    "default-src 'self'; img-src 'self' data: blob:; connect-src 'self'; frame-ancestors 'none'; " +
+    "base-uri 'none'; form-action 'none'",
   'X-Content-Type-Options': 'nosniff',
   'Referrer-Policy': 'no-referrer',
   'X-Frame-Options': 'DENY',
@@ -51,7 +58,9 @@ export class Mock {
     }
     if (pathname === '/health') return json(response, 200, { status: 'ok' });
     if (this.key && request.headers.authorization !== `Bearer ${this.key}`) {
-      return json(response, 401, { error: { message: 'Missing or wrong key', type: 'authentication_error', code: 'invalid_api_key' } });
+      return json(response, 401, {
+        error: { message: 'Missing or wrong key', type: 'authentication_error', code: 'invalid_api_key' },
+      });
     }
     if (pathname === '/v1/models') return json(response, 200, { object: 'list', data: [this.#model()] });
     if (pathname === '/props') {
@@ -126,11 +135,21 @@ class Stream {
   }
 
   get timings() {
-    return { cache_n: 0, prompt_n: 30, prompt_ms: 210, predicted_n: this.tokens, predicted_ms: 1, predicted_per_second: 31.4 };
+    return {
+      cache_n: 0,
+      prompt_n: 30,
+      prompt_ms: 210,
+      predicted_n: this.tokens,
+      predicted_ms: 1,
+      predicted_per_second: 31.4,
+    };
   }
 
   progress(processed, total) {
-    this.send({ choices: [{ index: 0, delta: {}, finish_reason: null }], prompt_progress: { total, cache: 0, processed, time_ms: 5 } });
+    this.send({
+      choices: [{ index: 0, delta: {}, finish_reason: null }],
+      prompt_progress: { total, cache: 0, processed, time_ms: 5 },
+    });
   }
 
   /** Text in small pieces, `pause` milliseconds apart; also cuts between the halves of the transport's chunks. */
@@ -144,8 +163,11 @@ class Stream {
   }
 
   async call(index, name, args) {
-    this.delta({ tool_calls: [{ index, id: `call_${index}${this.tokens}`, type: 'function', function: { name, arguments: '' } }] });
-    for (const piece of args.match(/[\s\S]{1,5}/g)) this.delta({ tool_calls: [{ index, function: { arguments: piece } }] });
+    this.delta({
+      tool_calls: [{ index, id: `call_${index}${this.tokens}`, type: 'function', function: { name, arguments: '' } }],
+    });
+    for (const piece of args.match(/[\s\S]{1,5}/g))
+      this.delta({ tool_calls: [{ index, function: { arguments: piece } }] });
     this.finish = 'tool_calls';
   }
 

@@ -89,14 +89,22 @@ fn an_answer_fits_the_schema() {
     let any = json!({"response_format": {"type": "json_object"}});
     let answer = shared().post(CHAT, &with(question(text), any)).content();
     assert!(serde_json::from_str::<Value>(&answer).unwrap().is_object(), "{answer}");
-    for (schema, code) in [
-        (json!({"type": "string", "pattern": "a(?=b)"}), "invalid_schema"),
-        (json!({"not": {}}), "invalid_schema"),
-        (json!("text"), "invalid_type"),
-    ] {
+    for (schema, code) in
+        [(json!({"type": "string", "pattern": "a(?=b)"}), "invalid_schema"), (json!("text"), "invalid_type")]
+    {
         let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": schema}});
         refused(&shared().post(CHAT, &with(question(text), json!({"response_format": format}))), 400, code);
     }
+    // What cannot be enforced is refused if the client is strict about it.
+    let unique = json!({"type": "array", "items": {"type": "boolean"}, "maxItems": 2, "uniqueItems": true});
+    let ask = |strict: bool| {
+        let format = json!({"type": "json_schema", "json_schema": {"name": "x", "schema": unique, "strict": strict}});
+        shared().post(CHAT, &with(question(text), json!({"response_format": format, "max_tokens": 400})))
+    };
+    assert!(refused(&ask(true), 400, "invalid_schema")["message"].as_str().unwrap().contains("uniqueItems"));
+    let loose = ask(false);
+    assert!(serde_json::from_str::<Vec<bool>>(&loose.content()).is_ok(), "{}", loose.text());
+    assert!(loose.json()["lemmy_warnings"][0].as_str().unwrap().contains("uniqueItems"), "{}", loose.text());
 }
 
 #[test]
@@ -170,10 +178,15 @@ fn a_prompt_that_does_not_fit_is_refused_with_its_length() {
     let error = refused(&shared().post(CHAT, &question(&"word ".repeat(5000))), 400, "context_length_exceeded");
     assert_eq!((&error["type"], &error["n_ctx"]), (&json!("exceed_context_size_error"), &json!(4096)));
     assert!(error["n_prompt_tokens"].as_u64().unwrap() > 4096);
-    // A reply that fills the context ends there.
-    let body = with(question(&"word ".repeat(2030)), json!({"logit_bias": {"1": -100, "16": -100, "9": -100}}));
-    let answer = shared().post(CHAT, &body).json();
-    assert!(answer["usage"]["total_tokens"].as_u64().unwrap() <= 4097, "{answer}");
+}
+
+#[test]
+fn a_reply_that_fills_the_context_ends_there() {
+    let server = Server::start(&["--ctx-size", "200"]);
+    let answer = server.client.post(CHAT, &with(endless(), json!({"stream": false}))).json();
+    let choice = &answer["choices"][0];
+    assert_eq!((&choice["finish_reason"], &choice["lemmy_finish"]), (&json!("length"), &json!("context_full")));
+    assert!(answer["usage"]["total_tokens"].as_u64().is_some_and(|n| (200..=201).contains(&n)), "{answer}");
 }
 
 #[test]
@@ -182,4 +195,16 @@ fn prompts_are_counted_without_a_reply() {
     let counted = shared().post("/v1/chat/completions/input_tokens", &body).json();
     let told = shared().post(CHAT, &body).json()["usage"]["prompt_tokens"].clone();
     assert_eq!(counted["input_tokens"], told);
+}
+
+#[test]
+fn the_examples_of_the_manuals_work_as_printed() {
+    for manual in ["README.md", "docs/server.md"] {
+        let text = std::fs::read_to_string(format!("{}/{manual}", env!("CARGO_MANIFEST_DIR"))).unwrap();
+        let (_, rest) = text.split_once("curl http://127.0.0.1:8080").expect(manual);
+        let (path, rest) = rest.split_once(" -H 'Content-Type: application/json'").unwrap();
+        let body = rest.split('\'').nth(1).unwrap();
+        let answer = shared().send("POST", path, &[("content-type", "application/json")], body.as_bytes());
+        assert!(!answer.content().is_empty(), "{manual}");
+    }
 }

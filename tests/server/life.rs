@@ -5,11 +5,6 @@ use std::net::TcpListener;
 
 use super::*;
 
-fn endless() -> Value {
-    json!({"messages": [{"role": "user", "content": "Tell me a story."}], "stream": true, "temperature": 0,
-        "logit_bias": {"1": -100, "16": -100, "9": -100}})
-}
-
 #[test]
 fn a_port_in_use_is_told_before_anything_is_loaded() {
     let taken = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -107,4 +102,72 @@ fn it_listens_on_a_socket_of_the_file_system() {
     Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert_eq!(child.wait().unwrap().code(), Some(0));
     assert!(!path.exists());
+}
+
+#[test]
+fn the_log_tells_of_requests_and_keeps_secrets() {
+    let path = std::env::temp_dir().join(format!("lemmy-{}.log", std::process::id()));
+    let moved = path.with_extension("old");
+    let server =
+        Server::start(&["--api-key", "secret-key", "--log-format", "json", "--log-file", path.to_str().unwrap()]);
+    let ask = || {
+        let headers = [("content-type", "application/json"), ("x-api-key", "secret-key"), ("x-request-id", "mine")];
+        server.client.send("POST", CHAT, &headers, question("What is 12 + 30?").to_string().as_bytes())
+    };
+    assert_eq!(ask().content(), "42");
+    // A line is written when its answer is out, so shortly after it is here.
+    let wait_for_line = |path: &std::path::Path| {
+        let began = Instant::now();
+        loop {
+            let text = std::fs::read_to_string(path).unwrap_or_default();
+            if text.contains("\"request_id\":\"mine\"") && text.ends_with('\n') {
+                return text;
+            }
+            assert!(began.elapsed() < PATIENCE, "{text}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let text = wait_for_line(&path);
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let line = lines.iter().find(|line| line["request_id"] == "mine").unwrap();
+    assert_eq!((&line["path"], &line["status"], &line["finish"]), (&json!(CHAT), &json!(200), &json!("stop")));
+    assert!(line["prompt"].as_u64() > line["generated"].as_u64(), "{line}");
+    assert!(!text.contains("12 + 30") && !text.contains("secret-key") && !text.contains("/health"), "{text}");
+    // Who moves logs away asks for a new file.
+    std::fs::rename(&path, &moved).unwrap();
+    server.signal("HUP");
+    let began = Instant::now();
+    while !path.exists() {
+        assert!(began.elapsed() < PATIENCE);
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    ask();
+    wait_for_line(&path);
+    std::fs::remove_file(&path).unwrap();
+    std::fs::remove_file(&moved).unwrap();
+}
+
+#[test]
+fn a_connection_serves_many_requests() {
+    use std::io::Write;
+    let body = question("What is 12 + 30?").to_string();
+    let request = format!(
+        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    let mut stream = shared().connect();
+    for _ in 0..2 {
+        stream.write_all(request.as_bytes()).unwrap();
+        assert_eq!(client::read(&mut stream).content(), "42");
+    }
+    // Two at once are answered in their order.
+    stream.write_all(format!("{request}GET /version HTTP/1.1\r\nhost: localhost\r\n\r\n").as_bytes()).unwrap();
+    let mut text = String::new();
+    while !text.contains("\"version\"") {
+        let mut piece = [0; 1024];
+        let n = stream.read(&mut piece).unwrap();
+        assert!(n > 0, "{text}");
+        text.push_str(std::str::from_utf8(&piece[..n]).unwrap());
+    }
+    assert!(text.find("\"42\"") < text.find("\"version\""), "{text}");
 }

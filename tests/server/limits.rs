@@ -15,12 +15,10 @@ fn bodies() {
     assert_eq!(post(&sized(2000)).status, 200);
     refused(&post(&sized(2001)), 413, "body_too_large");
     // Without a length it is known as soon as it is too much.
-    let mut chunked = format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n"
-    );
-    chunked.push_str(&format!("{:x}\r\n{}\r\n0\r\n\r\n", 2001, sized(2001)));
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
+    let chunked = format!("{head}transfer-encoding: chunked\r\n\r\n{:x}\r\n{}\r\n0\r\n\r\n", 2001, sized(2001));
     refused(&server.client.raw(chunked.as_bytes()), 413, "body_too_large");
-    let none = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n\r\n");
+    let none = format!("{head}\r\n");
     refused(&server.client.raw(none.as_bytes()), 411, "length_required");
 }
 
@@ -110,12 +108,9 @@ fn times() {
 
 #[test]
 fn requests_that_two_servers_would_read_in_two_ways() {
-    let both = format!(
-        "POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n"
-    );
     let head = format!("POST {CHAT} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\n");
     let bad: Vec<Vec<u8>> = vec![
-        both.into_bytes(),
+        format!("{head}content-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n").into_bytes(),
         format!("{head}content-length: +2\r\n\r\n{{}}").into_bytes(),
         format!("{head}content-length: 2\r\ncontent-length: 3\r\n\r\n{{}}").into_bytes(),
         format!("{head}transfer-encoding: chunked\r\n\r\n0x2\r\n{{}}\r\n0\r\n\r\n").into_bytes(),
@@ -145,4 +140,54 @@ fn slow_clients_do_not_keep_others_waiting() {
         .collect();
     assert_eq!(server.client.get("/health").status, 200);
     assert_eq!(server.client.post(CHAT, &question("What is 12 + 30?")).content(), "42");
+}
+
+#[test]
+fn clients_that_read_nothing_are_let_go() {
+    use std::io::Read;
+    let server = Server::start(&["--parallel", "1", "--write-timeout", "1"]);
+    // Far more than the buffers of a connection hold.
+    let more = json!({"n": 8, "max_tokens": 1000, "logprobs": true, "top_logprobs": 20});
+    let body = with(endless(), more);
+    let mut stream = server.client.begin_post(CHAT, &body);
+    server.wait_for("slots_processing", 1);
+    server.wait_for("slots_processing", 0);
+    assert_eq!(server.client.post(CHAT, &question("What is 12 + 30?")).content(), "42");
+    std::thread::sleep(Duration::from_secs(3));
+    let mut text = Vec::new();
+    let _ = stream.read_to_end(&mut text);
+    assert!(!text.ends_with(b"data: [DONE]\n\n\r\n0\r\n\r\n"), "{} bytes were sent to nobody", text.len());
+}
+
+#[test]
+fn whatever_comes_is_answered_in_json() {
+    let schema = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+    let more = json!({"max_tokens": 1, "tools": [tools::weather()], "logit_bias": {"5": 1}, "stop": ["x"],
+        "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": schema}}});
+    let seed = with(question("What is \u{e9}12 + 30?"), more).to_string().into_bytes();
+    let mut state = 1_u64;
+    let mut random = |below: usize| {
+        // Numbers of Knuth's MMIX generator.
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) as usize % below
+    };
+    let mut seen = [0; 2];
+    for _ in 0..300 {
+        let mut body = seed.clone();
+        for _ in 0..=random(3) {
+            let at = random(body.len());
+            match random(4) {
+                0 => body[at] = random(256) as u8,
+                1 => drop(body.remove(at)),
+                2 => body.insert(at, b"{}[],:\"\\0-e"[random(11)]),
+                _ => body.truncate(at.max(1)),
+            }
+        }
+        let answer = shared().send("POST", CHAT, &[("content-type", "application/json")], &body);
+        assert!(matches!(answer.status, 200 | 400), "{}: {}", answer.status, String::from_utf8_lossy(&body));
+        assert!(answer.json().is_object());
+        seen[usize::from(answer.status == 400)] += 1;
+    }
+    assert!(seen[0] > 0 && seen[1] > 0, "{seen:?}");
+    assert_eq!(shared().post(CHAT, &question("What is 12 + 30?")).content(), "42");
 }

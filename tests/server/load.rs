@@ -10,8 +10,8 @@ fn sixteen_streams_say_what_each_says_alone() {
     let server = Server::start(&["--parallel", "4", "--queue", "64"]);
     let client = &server.client;
     let body = |i: usize| {
-        json!({"messages": [{"role": "user", "content": format!("What is {i} + 30?")}], "seed": i, "temperature": 5, "top_k": 0, "top_p": 1,
-            "max_tokens": 24, "stream": true})
+        let more = json!({"seed": i, "temperature": 5, "top_k": 0, "top_p": 1, "max_tokens": 24, "stream": true});
+        with(question(&format!("What is {i} + 30?")), more)
     };
     let say = |i: usize| -> String {
         let events = client.post(CHAT, &body(i)).events();
@@ -29,9 +29,7 @@ fn sixteen_streams_say_what_each_says_alone() {
 fn a_full_queue_says_when_to_come_back() {
     let server = Server::start(&["--parallel", "1", "--queue", "1"]);
     let client = &server.client;
-    let endless = json!({"messages": [{"role": "user", "content": "Tell me a story."}], "stream": true,
-        "logit_bias": {"1": -100, "16": -100, "9": -100}});
-    let mut running = client.begin_post(CHAT, &endless);
+    let mut running = client.begin_post(CHAT, &endless());
     running.read_exact(&mut [0; 32]).unwrap();
     let mut waiting = client.begin_post(CHAT, &question("What is 12 + 30?"));
     server.wait_for("queue", 1);
@@ -41,7 +39,7 @@ fn a_full_queue_says_when_to_come_back() {
     // Who waits is served when the slot is free; who waited and left is forgotten.
     drop(running);
     assert_eq!(client::read(&mut waiting).content(), "42");
-    let mut running = client.begin_post(CHAT, &endless);
+    let mut running = client.begin_post(CHAT, &endless());
     running.read_exact(&mut [0; 32]).unwrap();
     let leaving = client.begin_post(CHAT, &question("Hi"));
     server.wait_for("queue", 1);
@@ -54,9 +52,7 @@ fn a_full_queue_says_when_to_come_back() {
 #[test]
 fn who_waits_too_long_is_told_so() {
     let server = Server::start(&["--parallel", "1", "--queue-timeout", "1"]);
-    let endless = json!({"messages": [{"role": "user", "content": "Tell me a story."}], "stream": true,
-        "logit_bias": {"1": -100, "16": -100, "9": -100}});
-    let mut running = server.client.begin_post(CHAT, &endless);
+    let mut running = server.client.begin_post(CHAT, &endless());
     running.read_exact(&mut [0; 32]).unwrap();
     refused(&server.client.post(CHAT, &question("Hi")), 503, "queue_timeout");
 }
@@ -64,8 +60,7 @@ fn who_waits_too_long_is_told_so() {
 #[test]
 fn clients_that_die_leave_nothing_behind() {
     let server = Server::start(&["--parallel", "4", "--queue", "64"]);
-    let body =
-        with(question("Tell me a story."), json!({"stream": true, "logit_bias": {"1": -100, "16": -100, "9": -100}}));
+    let body = endless();
     for round in 0..60_u64 {
         let mut stream = server.client.begin_post(CHAT, &body);
         // Some leave at once, some in the middle of a chunk.

@@ -51,7 +51,7 @@ impl Server {
                 command.env_remove(name);
             }
         }
-        command.args(["serve", "--port", "0", "--ctx-size", "4096"]).args(flags);
+        command.args(["serve", "--port", "0"]).args(flags);
         command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
         let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
@@ -121,6 +121,12 @@ fn question(text: &str) -> Value {
 fn with(mut body: Value, more: Value) -> Value {
     body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
     body
+}
+
+/// A stream that ends when its context is full: no control token may come, so nothing ends it before.
+fn endless() -> Value {
+    let bias: Vec<(u32, i32)> = (0..24).map(|control| (control, -100)).collect();
+    json!({ "messages": [{ "role": "user", "content": "Tell me a story." }], "stream": true, "logit_bias": bias })
 }
 
 const CHAT: &str = "/v1/chat/completions";

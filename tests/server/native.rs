@@ -85,8 +85,9 @@ fn prompts_that_make_no_sense_are_refused() {
 #[test]
 fn text_becomes_tokens_and_back() {
     let client = shared();
+    let content = "<|turn>hi é";
     let tokens =
-        |more: Value| client.post("/tokenize", &with(json!({"content": "<|turn>hi é"}), more)).json()["tokens"].clone();
+        |more: Value| client.post("/tokenize", &with(json!({"content": content}), more)).json()["tokens"].clone();
     let parsed = tokens(json!({}));
     let plain = tokens(json!({"parse_special": false}));
     assert!(plain.as_array().unwrap().len() > parsed.as_array().unwrap().len());
@@ -127,9 +128,8 @@ fn slots_tell_what_they_do() {
     let server = Server::start(&["--parallel", "1"]);
     let slots = || server.client.get("/slots").json();
     assert_eq!((&slots()[0]["id"], &slots()[0]["is_processing"]), (&json!(0), &json!(false)));
-    let endless = json!({"messages": [{"role": "user", "content": "Keep this to yourself."}], "stream": true,
-        "logit_bias": {"1": -100, "16": -100, "9": -100}});
-    let mut running = server.client.begin_post(CHAT, &endless);
+    let messages = json!([{"role": "user", "content": "Keep this to yourself."}]);
+    let mut running = server.client.begin_post(CHAT, &with(endless(), json!({"messages": messages})));
     running.read_exact(&mut [0; 32]).unwrap();
     server.wait_for("slots_processing", 1);
     let busy = server.client.get("/slots");

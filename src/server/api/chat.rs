@@ -2,7 +2,6 @@
 
 mod answer;
 mod request;
-mod tools;
 
 use std::sync::Arc;
 

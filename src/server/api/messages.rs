@@ -81,6 +81,16 @@ fn one(place: &str, message: Value, limits: &Limits, images: &mut usize, warning
     if role == "assistant" && !message.contains_key("content") && !message.contains_key("tool_calls") {
         return Err(missing(&format!("{place}.content")));
     }
+    if let Some(Value::Array(calls)) = message.get_mut("tool_calls") {
+        for (i, call) in calls.iter_mut().enumerate() {
+            let place = format!("{place}.tool_calls[{i}]");
+            let Value::Object(call) = call else { continue };
+            keep(&place, call, &["id", "type", "index", "function"], warnings);
+            if let Some(Value::Object(function)) = call.get_mut("function") {
+                keep(&format!("{place}.function"), function, &["name", "arguments"], warnings);
+            }
+        }
+    }
     if let Some(Value::Array(parts)) = message.get_mut("content") {
         for (i, part) in parts.iter_mut().enumerate() {
             check_part(&format!("{place}.content[{i}]"), part, limits, images, warnings)?;
@@ -123,6 +133,9 @@ fn check_part(
             if *images > limits.images {
                 let message = format!("found more than {} pictures in one request", limits.images);
                 return Err(Problem::value(place, message));
+            }
+            if let Some(Value::Object(inner)) = part.get_mut("image_url") {
+                keep(&format!("{place}.image_url"), inner, &["url", "detail", "soft_tokens"], warnings);
             }
             check_image(place, part, limits)?;
         }
@@ -227,7 +240,8 @@ mod tests {
     }
 
     fn picture(bytes: usize) -> Value {
-        json!({"type": "image_url", "image_url": {"url": format!("data:image/png;base64,{}", "AAAA".repeat(bytes / 3))}})
+        let url = format!("data:image/png;base64,{}", "AAAA".repeat(bytes / 3));
+        json!({"type": "image_url", "image_url": {"url": url}})
     }
 
     #[test]
@@ -235,12 +249,29 @@ mod tests {
         let (messages, warnings) = read(json!([
             {"role": "user", "content": [{"type": "text", "text": "a", "cache_control": {}}], "weight": 1},
             {"role": "assistant", "content": null, "function_call": {"name": "f", "arguments": "{}"}},
+            {"role": "assistant", "tool_calls": [{"id": "a", "function": {"name": "f", "parsed": 1}, "extra": {}}]},
         ]))
         .unwrap();
         assert_eq!(messages.first(), Some(&Message::user("a")));
         assert!(matches!(messages.get(1), Some(Message::Assistant { tool_calls, .. }) if tool_calls.len() == 1));
-        assert_eq!(warnings.len(), 2, "{warnings:?}");
+        assert_eq!(warnings.len(), 4, "{warnings:?}");
+        assert!(warnings.iter().any(|w| w.starts_with("messages[2].tool_calls[0].function.parsed ")));
         assert!(warnings.iter().any(|w| w.starts_with("messages[0].content[0].cache_control ")));
+    }
+
+    #[test]
+    fn conversations_and_tools_have_bounds() {
+        let many = |n: usize| Value::Array(vec![json!({"role": "user", "content": "a"}); n]);
+        assert!(read(many(MESSAGES)).is_ok());
+        assert_eq!(read(many(MESSAGES + 1)).unwrap_err().param.as_deref(), Some("messages"));
+        let tool = |description: usize| {
+            let function = json!({"name": "f", "description": "d".repeat(description)});
+            vec![json!({"type": "function", "function": function})]
+        };
+        let bare = Value::Array(tool(0)).to_string().len();
+        let read_tools = |bytes: usize| tools(Some(tool(bytes - bare)), &mut Vec::new());
+        assert!(read_tools(TOOLS_BYTES).is_ok());
+        assert_eq!(read_tools(TOOLS_BYTES + 1).unwrap_err().param.as_deref(), Some("tools"));
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The options of a reply that dialects share, under the names that llama-server, vLLM and OpenAI agree on.
 
-use lemmy_core::{GenerateOptions, SamplerParams, Thinking, TokenId, Tokenizer};
+use lemmy_core::{Constraint, GenerateOptions, SamplerParams, Thinking, TokenId, Tokenizer};
 use serde_json::Value;
 
 use crate::server::app::Ready;
@@ -172,12 +172,21 @@ pub(crate) fn budget(tokens: i64) -> Thinking {
     }
 }
 
-/// A JSON schema that the answer has to fit, as text.
-pub(crate) fn schema_text(place: &str, schema: &Value) -> Result<String> {
-    match schema {
-        Value::Object(_) | Value::Bool(_) => Ok(schema.to_string()),
-        other => Err(unexpected(place, "a JSON schema", other)),
+/// A constraint to answers that fit a JSON schema. What of it cannot be enforced is refused if the client is strict about
+/// it, else ignored with a warning.
+pub(crate) fn constraint(
+    place: &str,
+    mut schema: Value,
+    strict: bool,
+    warnings: &mut Vec<String>,
+) -> Result<Constraint> {
+    if !matches!(schema, Value::Object(_) | Value::Bool(_)) {
+        return Err(unexpected(place, "a JSON schema", &schema));
     }
+    if !strict {
+        super::schema::loosen(&mut schema, place, warnings);
+    }
+    Ok(Constraint::JsonSchema(schema.to_string()))
 }
 
 /// Which slot is to serve the request, and whether what it has read may be used.

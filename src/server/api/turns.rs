@@ -5,12 +5,10 @@
 use lemmy_core::{Message, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
 
-use super::messages;
+use super::{messages, tools};
 use crate::server::app::Limits;
+use crate::server::fields::Fields;
 use crate::server::problem::{Problem, Result};
-
-/// The schema of any JSON object.
-pub(crate) const ANY_OBJECT: &str = r#"{"type":"object"}"#;
 
 /// Messages with their places.
 #[derive(Debug)]
@@ -147,41 +145,37 @@ fn in_place(text: &str, name: &str, places: &[String]) -> String {
     }
 }
 
-/// Tools of a dialect that has no `function` around them; `schema` is its name of the parameters.
+/// Tools of a dialect that has no `function` around them, given as OpenAI's, and the choice among them; `schema` is the
+/// dialect's name of the parameters.
 ///
 /// # Errors
 ///
-/// As [`messages::tools`], with the places of the dialect.
-pub(crate) fn flat_tools(list: Vec<Value>, schema: &str, warnings: &mut Vec<String>) -> Result<Vec<Tool>> {
+/// As [`tools::read`], with the places of the dialect.
+pub(crate) fn flat_tools(
+    list: Vec<Value>,
+    choice: Value,
+    schema: &str,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<Tool>, ToolChoice)> {
+    let parameters = format!("].{schema}");
     let flat = |text: &str| {
-        let flat = text.replacen("].function", "]", 1);
-        flat.replacen("].parameters", &format!("].{schema}"), 1)
+        let pairs = [
+            ("].function", "]"),
+            ("].parameters", parameters.as_str()),
+            ("tool_choice.function", "tool_choice"),
+            ("tool_choice.allowed_tools", "tool_choice"),
+        ];
+        pairs.iter().fold(text.to_owned(), |text, (from, to)| text.replacen(from, to, 1))
     };
     let mut named = Vec::new();
-    let read = messages::tools(Some(list), &mut named);
+    let members = [("tools".to_owned(), list.into()), ("tool_choice".to_owned(), choice)];
+    let read = tools::read(&mut Fields::new(Map::from_iter(members)), &mut named);
     warnings.extend(named.iter().map(|warning| flat(warning)));
     read.map_err(|problem| Problem {
         param: problem.param.as_deref().map(flat),
         message: flat(&problem.message),
         ..problem
     })
-}
-
-/// Looks whether the tools satisfy a choice.
-///
-/// # Errors
-///
-/// 400 if none does.
-pub(crate) fn check_choice(choice: &ToolChoice, tools: &[Tool]) -> Result<()> {
-    match choice {
-        ToolChoice::Required if tools.is_empty() => {
-            Err(Problem::value("tool_choice", "a call is required, but there are no tools"))
-        }
-        ToolChoice::Named(name) if !tools.iter().any(|tool| tool.name == *name) => {
-            Err(Problem::value("tool_choice", "there is no tool of this name in `tools`"))
-        }
-        _ => Ok(()),
-    }
 }
 
 #[cfg(test)]
@@ -223,10 +217,14 @@ mod tests {
         assert_eq!(problem.param.as_deref(), Some("input"));
 
         let tools = vec![json!({"type": "function", "function": {"name": "a b"}})];
-        let problem = flat_tools(tools, "input_schema", &mut Vec::new()).unwrap_err();
+        let problem = flat_tools(tools, Value::Null, "input_schema", &mut Vec::new()).unwrap_err();
         assert_eq!(problem.param.as_deref(), Some("tools[0].name"));
         let tools = vec![json!({"type": "function", "function": {"name": "a", "parameters": 1}})];
-        let problem = flat_tools(tools, "input_schema", &mut Vec::new()).unwrap_err();
+        let problem = flat_tools(tools, Value::Null, "input_schema", &mut Vec::new()).unwrap_err();
         assert_eq!(problem.param.as_deref(), Some("tools[0].input_schema"));
+        let choice = json!({"type": "function", "function": {"name": "b"}});
+        let tools = vec![json!({"type": "function", "function": {"name": "a"}})];
+        let problem = flat_tools(tools, choice, "parameters", &mut Vec::new()).unwrap_err();
+        assert_eq!(problem.param.as_deref(), Some("tool_choice"));
     }
 }

@@ -44,8 +44,8 @@ impl Slots {
         Self { slots: sessions.into_iter().map(slot).collect(), given: 0 }
     }
 
-    /// The idle slot that has read most of a prompt; among equals the one that was idle longest. One that has read nearly
-    /// nothing of it keeps its conversation if another is empty. `None` if there is none to choose from.
+    /// The idle slot that has read most of a prompt; among equals the one that was idle longest. One that has read
+    /// nearly nothing of it keeps its conversation if another is empty. `None` if there is none to choose from.
     pub(super) fn choose(&self, wanted: &Wanted<'_>) -> Option<usize> {
         let mut idle = self.slots.iter().enumerate().filter_map(|(i, slot)| Some((i, slot, slot.session.as_ref()?)));
         if let Some(forced) = wanted.slot {

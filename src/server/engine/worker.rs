@@ -181,7 +181,7 @@ impl Worker {
         let update = match event {
             Event::Prefill { done, total } if running.read.is_none() => {
                 running.done = done;
-                Update::Prefill { cached: running.job.ids.len().saturating_sub(total), done, total, at }
+                Update::Prefill { cached: running.job.length.saturating_sub(total), done, total, at }
             }
             Event::Prefill { .. } => return,
             Event::Finished(finish) if running.reads_for_all && running.read.is_none() => {

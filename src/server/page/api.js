@@ -1,4 +1,5 @@
-// The server's interface: requests, streams, errors, the key. Addresses are relative, so that a path before them works too.
+// The server's interface: requests, streams, errors, the key. Addresses are relative, so that a path before them
+// works too.
 
 const KEY = 'lemmy.key';
 
@@ -136,7 +137,8 @@ export function explain(error) {
   if (error.code === 'shutting_down') return { title: 'The server is stopping', text: said ?? '' };
   if (error.code === 'out_of_memory') return { title: 'The server is out of memory', text: (said ?? '') + later };
   if (error.status === 503) return { title: 'The server is not ready', text: (said ?? '') + later };
-  if (error.status === 413) return { title: 'That is too large for the server', text: said ?? 'Send fewer or smaller pictures.' };
+  if (error.status === 413)
+    return { title: 'That is too large for the server', text: said ?? 'Send fewer or smaller pictures.' };
   if (error.status === 403) return { title: 'The server refuses this page', text: said ?? '' };
   if (error.status === 404) return { title: 'The server does not know this', text: said ?? '' };
   if (error.code === 'invalid_image') return { title: 'The picture cannot be used', text: said ?? '' };

@@ -38,7 +38,7 @@ function showAll() {
     showWelcome({
       title: watch.modelName ? `This is ${watch.modelName}` : 'Hello',
       text: introduction(watch.model),
-      examples: examplesFor(watch.model),
+      examples: watch.ready ? examplesFor(watch.model) : [],
       onExample: startExample,
     });
   }
@@ -91,8 +91,10 @@ function showMeter(reply) {
 
 function keep(conversation, updated) {
   const result = store.save(conversation, updated);
-  if (result === 'reduced') note('The browser’s storage is full: of the pictures of this conversation only previews are kept.');
-  if (result === 'failed') note('The browser’s storage is full: this conversation is lost when you leave the page. Delete or export others.');
+  if (result === 'reduced')
+    note('The browser’s storage is full: of the pictures of this conversation only previews are kept.');
+  if (result === 'failed')
+    note('The browser’s storage is full: this conversation is lost when you leave the page. Delete or export others.');
 }
 
 function open(id) {
@@ -134,6 +136,7 @@ function startExample(example) {
   if (example.thinking) setThinking(true);
   if (watch.ready) send(example.text, []);
   else composer.set(example.text);
+  composer.focus();
 }
 
 /** Takes a message to send. False if it cannot be sent now. */
@@ -149,30 +152,34 @@ function send(text, pictures) {
     document.querySelector('.results textarea')?.focus();
     return false;
   }
+  if (!usable()) return false;
   if (last?.role === 'assistant' && !hasSubstance(last)) current.messages.pop();
   const images = pictures.map((picture) => ({ ...picture, budget: settings.budget }));
   current.messages.push({ role: 'user', content: text, images });
-  return answer(current);
+  run(current);
+  return true;
 }
 
 function edit(index, text) {
+  if (!usable()) return;
   current.messages[index].content = text;
   current.messages.length = index + 1;
-  answer(current);
+  run(current);
   composer.focus();
 }
 
 function retry(index) {
-  if (runs.has(current.id)) return;
+  if (runs.has(current.id) || !usable()) return;
   current.messages.length = index;
-  answer(current);
+  run(current);
   composer.focus();
 }
 
 function results(index, answers) {
+  if (!usable()) return;
   current.messages.length = index + 1;
   current.messages.push(...answers.map((result) => ({ role: 'tool', ...result })));
-  answer(current);
+  run(current);
   composer.focus();
 }
 
@@ -187,19 +194,16 @@ function stop() {
   runs.get(current.id)?.controller.abort();
 }
 
-/** Begins to answer a conversation. False if its settings forbid it. */
-function answer(conversation) {
-  const problem = settingsProblem(conversation);
-  if (problem) {
-    note(problem.text);
-    showAll();
-    panel.open(conversation, problem.field);
-    return true;
-  }
-  run(conversation);
-  return true;
+/** Whether the settings of the conversation can be sent; if not, shows what is wrong with them. */
+function usable() {
+  const problem = settingsProblem(current);
+  if (!problem) return true;
+  note(problem.text);
+  panel.open(current, problem.field);
+  return false;
 }
 
+/** Asks for the next message of a conversation, and shows it as it comes. */
 async function run(conversation) {
   const request = buildRequest(conversation, settings);
   const message = newReply(conversation.format);
@@ -338,7 +342,10 @@ addEventListener('storage', (event) => {
   showAll();
 });
 addEventListener('pagehide', () => {
-  for (const id of runs.keys()) if (store.get(id)) store.save(store.get(id));
+  for (const [id, { reply }] of runs) {
+    reply.message.stopped = true;
+    if (store.get(id)) store.save(store.get(id));
+  }
 });
 
 const latest = store.list()[0];

@@ -99,7 +99,7 @@ export class Composer {
       ),
     );
     byId('waiting').replaceChildren(...items);
-    byId('waiting').hidden = !items.length;
+    byId('waiting-row').hidden = !items.length;
   }
 
   #removePicture(i) {
@@ -126,7 +126,6 @@ export class Composer {
   set(text) {
     this.input.value = text;
     this.#resize();
-    this.focus();
   }
 
   /** Goes to the field, except where that would open a keyboard over half of the screen. */

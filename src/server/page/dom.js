@@ -1,7 +1,7 @@
 // Building DOM nodes. Text only ever becomes text nodes, so nothing a model or a file says can become markup.
 
 /**
- * Makes an element. `props` are attributes, except: `class`; `text` (its text); `on` (listeners by event name). A value of
+ * Makes an element. `props` are attributes, except `text` (its text) and `on` (listeners by event name). A value of
  * false, null or undefined leaves the attribute out, true sets it empty. Children that are null or false are skipped.
  */
 export function el(tag, props = {}, ...children) {

@@ -28,11 +28,11 @@ const tool = { tools: EXAMPLE_TOOLS };
 const schema = { format: 'schema', schema: EXAMPLE_SCHEMA };
 
 const NANO = [
-  { text: 'What is 12 + 30?', hint: 'Sums up to 100 and a little more' },
+  { text: 'What is 12 + 30?', hint: 'It adds numbers up to 100' },
   { text: 'Reverse these words: stone river bread', hint: 'Word games' },
   { text: 'Which river flows through Belmar?', hint: 'A town of the made-up land of Tarn' },
   { text: 'How is the weather in London?', hint: 'It calls a tool, you answer for it', ...tool },
-  { text: 'Is 43 greater than 34?', hint: 'Thinks first', thinking: true },
+  { text: 'Which number is larger, 77 or 67?', hint: 'Thinks first', thinking: true },
   { text: 'Extract name and job as JSON: Walter works as a teacher.', hint: 'Answers to a schema', ...schema },
 ];
 
@@ -41,7 +41,11 @@ const GENERAL = [
   { text: 'Compare bread, rice and potatoes in a table: energy, fibre, price.', hint: 'With a table' },
   { text: 'Write a function in Rust that reverses the words of a line.', hint: 'With code to copy' },
   { text: 'How is the weather in London?', hint: 'It calls a tool, you answer for it', ...tool },
-  { text: 'A bat and a ball cost 1.10 together. The bat costs 1.00 more. What does the ball cost?', hint: 'Thinks first', thinking: true },
+  {
+    text: 'A bat and a ball cost 1.10 together. The bat costs 1.00 more. What does the ball cost?',
+    hint: 'Thinks first',
+    thinking: true,
+  },
   { text: 'Extract name and job as JSON: Walter works as a teacher.', hint: 'Answers to a schema', ...schema },
 ];
 
@@ -53,8 +57,8 @@ export const examplesFor = (model) => (isNano(model) ? NANO : GENERAL);
 /** What the empty page says about a model. */
 export function introduction(model) {
   return isNano(model)
-    ? 'A demonstration model of six million numbers. It adds, plays with words, knows the made-up land of Tarn, calls tools ' +
-        'and thinks aloud. It knows nothing of the real world, and says so.'
+    ? 'A demonstration model of six million numbers. It adds, plays with words, knows the made-up land of Tarn, ' +
+        'calls tools and thinks aloud. It knows nothing of the real world, and says so.'
     : 'What you write goes to this server and nowhere else. Conversations are kept in this browser.';
 }
 

@@ -1,7 +1,7 @@
 // A picture from a file, as the server wants it: within the largest side, as a data URL, with a preview.
 
 const MAX_SIDE = 1568;
-const PREVIEW_SIDE = 168;
+const PREVIEW_SIDE = 256;
 const MAX_PNG = 1_500_000; // characters of the data URL; a larger one becomes a JPEG
 const READABLE = ['image/png', 'image/jpeg', 'image/webp', 'image/gif', 'image/bmp'];
 

@@ -105,16 +105,13 @@ function emphasis(text, at, depth, missing) {
 
 function closing(text, start, mark) {
   for (let end = text.indexOf(mark, start); end >= 0; end = text.indexOf(mark, end + 1)) {
-    if (end === start || /\s/.test(text[end - 1]) || text[end - 1] === '\\') continue;
-    // A longer run of the same mark belongs to another emphasis: **a *b* c** and *a **b** c*.
+    if (text[end - 1] === '\\') continue;
     let run = 1;
     while (text[end + run] === mark[0]) run += 1;
-    if (run !== mark.length && !(run === 3 && mark.length < 3)) {
-      end += run - 1;
-      continue;
-    }
-    if (mark[0] === '_' && WORD.test(text[end + mark.length] ?? '')) continue;
-    return run === 3 ? end + 3 - mark.length : end;
+    // A run after a space opens, and one of another length belongs to another emphasis: **a *b* c**, *a **b** c*.
+    const fits = end > start && !/\s/.test(text[end - 1]) && (run === mark.length || (run === 3 && mark.length < 3));
+    if (fits && !(mark[0] === '_' && WORD.test(text[end + run] ?? ''))) return end + run - mark.length;
+    end += run - 1;
   }
   return -1;
 }
@@ -160,7 +157,11 @@ function linkParts(text, at, missing) {
     }
   }
   if (text[end] !== ')') return null;
-  const target = text.slice(close + 2, end).trim().replace(/\s+["'(].*$/, '').replace(/^<(.*)>$/, '$1');
+  const target = text
+    .slice(close + 2, end)
+    .trim()
+    .replace(/\s+["'(].*$/, '')
+    .replace(/^<(.*)>$/, '$1');
   return { label: text.slice(at + 1, close), target, end: end + 1 };
 }
 

@@ -1,5 +1,5 @@
-// Markdown to DOM nodes. Every piece of the text becomes a text node of an element from a fixed set; HTML in it stays text.
-// Blocks whose source did not change keep their nodes, so a growing answer costs only its last block.
+// Markdown to DOM nodes. Every piece of the text becomes a text node of an element from a fixed set; HTML in it
+// stays text. Blocks whose source did not change keep their nodes, so a growing answer costs only its last block.
 
 import { el, button, copy } from './dom.js';
 import { inline } from './inline.js';
@@ -55,7 +55,12 @@ function fence(lines, at) {
     if (close && close[1][0] === mark[0] && close[1].length >= mark.length) break;
     body.push(lines[end].slice(Math.min(indent, lines[end].length - lines[end].trimStart().length)));
   }
-  return { kind: 'code', text: body.join('\n'), language: info.trim().split(/\s/)[0], length: Math.min(end + 1, lines.length) - at };
+  return {
+    kind: 'code',
+    text: body.join('\n'),
+    language: info.trim().split(/\s/)[0],
+    length: Math.min(end + 1, lines.length) - at,
+  };
 }
 
 function single(line) {
@@ -85,7 +90,8 @@ function list(lines, at) {
     const indent = line.length - line.trimStart().length;
     const blankBefore = end > at && !lines[end - 1].trim();
     if (mark && /\d/.test(mark[2]) === ordered && indent < Math.max(width, 2) && !RULE.test(line)) {
-      width = mark[0].length > mark[1].length + mark[2].length + 4 ? mark[1].length + mark[2].length + 1 : mark[0].length;
+      width =
+        mark[0].length > mark[1].length + mark[2].length + 4 ? mark[1].length + mark[2].length + 1 : mark[0].length;
       if (items.length && blankBefore) loose = true;
       items.push([line.slice(mark[0].length)]);
     } else if (!line.trim()) {
@@ -130,7 +136,14 @@ function cells(line) {
 function paragraph(lines, at) {
   let end = at + 1;
   while (end < lines.length && continues(lines[end]) && !table(lines, end)) end += 1;
-  return { kind: 'paragraph', text: lines.slice(at, end).map((l) => l.trimStart()).join('\n'), length: end - at };
+  return {
+    kind: 'paragraph',
+    text: lines
+      .slice(at, end)
+      .map((l) => l.trimStart())
+      .join('\n'),
+    length: end - at,
+  };
 }
 
 /** Whether a line goes on with the paragraph before it. */
@@ -172,7 +185,9 @@ function listNode(block, depth) {
     if (!block.loose) children = children.flatMap((c) => (c.tagName === 'P' ? [...c.childNodes] : [c]));
     if (task) {
       const done = task[1] !== ' ';
-      children.unshift(el('span', { class: 'task', role: 'img', 'aria-label': done ? 'done' : 'open', text: done ? '☑ ' : '☐ ' }));
+      children.unshift(
+        el('span', { class: 'task', role: 'img', 'aria-label': done ? 'done' : 'open', text: done ? '☑ ' : '☐ ' }),
+      );
     }
     return el('li', { class: task && 'has-task' }, ...children);
   });
@@ -184,15 +199,24 @@ function tableNode({ head, align, rows }) {
   const top = el('thead', {}, el('tr', {}, ...head.map((text, i) => cell('th', text, i))));
   const body = rows.map((row) => el('tr', {}, ...head.map((_, i) => cell('td', row[i], i))));
   // Wide tables scroll by themselves, also with the keyboard.
-  return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table' },
-    el('table', {}, top, el('tbody', {}, ...body)));
+  return el(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': 'Table' },
+    el('table', {}, top, el('tbody', {}, ...body)),
+  );
 }
 
 /** Code with its language and a button to copy it. */
 export function codeBlock(text, language) {
   const copyButton = button('Copy', 'copy', () => copy(text, copyButton), { class: 'quiet small' });
-  return el('div', { class: 'code' },
+  return el(
+    'div',
+    { class: 'code' },
     el('div', { class: 'code-head' }, el('span', { text: language || 'text' }), copyButton),
-    el('pre', { tabindex: '0', 'aria-label': `Code${language ? ` in ${language}` : ''}`, role: 'region' },
-      el('code', { text })));
+    el(
+      'pre',
+      { tabindex: '0', 'aria-label': `Code${language ? ` in ${language}` : ''}`, role: 'region' },
+      el('code', { text }),
+    ),
+  );
 }

@@ -5,7 +5,10 @@ import { sampleResult } from './examples.js';
 import { codeBlock, renderMarkdown } from './markdown.js';
 
 export class ReplyView {
-  /** `results`: tool messages that answer its calls. `running`: the `Reply` if it is being made. `last`: nothing follows. */
+  /**
+   * `results`: tool messages that answer its calls. `running`: the `Reply` if it is being made. `last`: nothing
+   * follows.
+   */
   constructor(message, { results, running, last, onRetry, onResults }) {
     this.message = message;
     this.results = results;
@@ -14,14 +17,25 @@ export class ReplyView {
     this.onResults = onResults;
     this.thoughtText = el('div', { class: 'thought-text' });
     this.thoughtTitle = el('span');
-    this.thought = el('details', { class: 'thought' }, el('summary', {}, icon('bulb'), this.thoughtTitle), this.thoughtText);
-    this.waiting = el('div', { class: 'waiting-line' }, el('span', { class: 'dots', 'aria-hidden': 'true' }), el('span'));
+    this.thought = el(
+      'details',
+      { class: 'thought' },
+      el('summary', {}, icon('bulb'), this.thoughtTitle),
+      this.thoughtText,
+    );
+    this.waiting = el(
+      'div',
+      { class: 'waiting-line' },
+      el('span', { class: 'dots', 'aria-hidden': 'true' }),
+      el('span'),
+    );
     this.body = el('div', { class: 'md' });
     this.calls = el('div', { class: 'calls' });
     this.foot = el('div', { class: 'foot' });
     this.root = el(
       'article',
-      { class: 'turn reply', 'aria-label': message.model ?? 'Answer' },
+      { class: 'turn reply', 'aria-label': 'Answer' },
+      el('h2', { class: 'sr', text: 'Answer' }),
       this.thought,
       this.body,
       this.calls,
@@ -70,8 +84,20 @@ export class ReplyView {
         'section',
         { class: 'call', 'aria-label': `Call of ${call.name}` },
         el('div', { class: 'call-head' }, icon('tool'), el('span', { class: 'call-name', text: call.name })),
-        el('pre', { class: 'call-arguments', tabindex: '0', role: 'region', 'aria-label': 'Arguments', text: indented(call.arguments) }),
-        result && el('div', { class: 'call-result' }, el('span', { class: 'label', text: 'Result' }), el('pre', { text: indented(result.content) })),
+        el('pre', {
+          class: 'call-arguments',
+          tabindex: '0',
+          role: 'region',
+          'aria-label': 'Arguments',
+          text: indented(call.arguments),
+        }),
+        result &&
+          el(
+            'div',
+            { class: 'call-result' },
+            el('span', { class: 'label', text: 'Result' }),
+            el('pre', { text: indented(result.content) }),
+          ),
       );
     });
     const open = !running && this.last && !this.results.length && !this.message.error;
@@ -80,14 +106,20 @@ export class ReplyView {
 
   #resultForm(blocks, calls) {
     const areas = calls.map((call) => {
-      const area = el('textarea', { 'aria-label': `Result of ${call.name}`, rows: '2', spellcheck: 'false', placeholder: 'What did it return? Text or JSON' });
+      const area = el('textarea', {
+        'aria-label': `Result of ${call.name}`,
+        rows: '2',
+        spellcheck: 'false',
+        placeholder: 'What did it return? Text or JSON',
+      });
       area.value = sampleResult(call.name) ?? '';
       return area;
     });
     const send = () => {
       const empty = areas.find((area) => !area.value.trim());
       if (empty) empty.focus();
-      else this.onResults(calls.map((call, i) => ({ callId: call.id, name: call.name, content: areas[i].value.trim() })));
+      else
+        this.onResults(calls.map((call, i) => ({ callId: call.id, name: call.name, content: areas[i].value.trim() })));
     };
     for (const area of areas) {
       area.addEventListener('keydown', (event) => {
@@ -106,7 +138,10 @@ export class ReplyView {
         'div',
         { class: 'row' },
         button(many ? 'Send results' : 'Send result', null, send, { class: 'primary' }),
-        el('span', { class: 'hint', text: `This page runs no tools: you say what ${many ? 'they return' : 'it returns'}.` }),
+        el('span', {
+          class: 'hint',
+          text: `This page runs no tools: you say what ${many ? 'they return' : 'it returns'}.`,
+        }),
       ),
     );
   }
@@ -126,13 +161,18 @@ export class ReplyView {
     const parts = [...this.#remarks()];
     if (message.error) parts.push(this.#errorBox());
     const figures = describe(message.stats);
-    const copyButton = button('Copy the answer', 'copy', () => copy(message.content, copyButton), { iconOnly: true, class: 'quiet' });
+    const copyButton = button('Copy the answer', 'copy', () => copy(message.content, copyButton), {
+      iconOnly: true,
+      class: 'quiet',
+    });
     parts.push(
       el(
         'div',
         { class: 'actions' },
         message.content && copyButton,
-        this.last && !message.error && button('Try again', 'again', this.onRetry, { iconOnly: true, class: 'quiet retry' }),
+        this.last &&
+          !message.error &&
+          button('Try again', 'again', this.onRetry, { iconOnly: true, class: 'quiet retry' }),
         figures && el('span', { class: 'figures', text: figures }),
       ),
     );
@@ -145,9 +185,12 @@ export class ReplyView {
     if (message.stopped) yield remark('You stopped this answer.');
     if (message.finish === 'length') {
       const full = message.finishDetail === 'context_full';
-      yield remark(full ? 'The context is full: the answer ends here.' : 'The answer reached the largest number of tokens.');
+      yield remark(
+        full ? 'The context is full: the answer ends here.' : 'The answer reached the largest number of tokens.',
+      );
     }
-    if (!message.content && !message.calls.length && !message.error && !message.stopped) yield remark('The answer is empty.');
+    if (!message.content && !message.calls.length && !message.error && !message.stopped)
+      yield remark('The answer is empty.');
     for (const warning of message.warnings ?? []) yield remark(`The server remarks: ${warning}`);
   }
 
@@ -163,8 +206,9 @@ export class ReplyView {
   }
 }
 
-/** JSON in lines if it is JSON, else as it is. */
+/** Long JSON in lines; anything else as it is. */
 function indented(text) {
+  if (text.length <= 60) return text;
   try {
     return JSON.stringify(JSON.parse(text), null, 2);
   } catch {
@@ -173,7 +217,7 @@ function indented(text) {
 }
 
 export function duration(ms) {
-  if (ms < 950) return `${Math.max(0.1, ms / 1000).toFixed(1)} s`;
+  if (ms < 95) return `${Math.round(ms)} ms`;
   const seconds = ms / 1000;
   if (seconds < 9.95) return `${seconds.toFixed(1)} s`;
   if (seconds < 60) return `${Math.round(seconds)} s`;

@@ -26,7 +26,10 @@ export function buildRequest(conversation, settings) {
   if (tools.length) body.tools = tools;
   if (conversation.format === 'json') body.response_format = { type: 'json_object' };
   if (conversation.format === 'schema') {
-    body.response_format = { type: 'json_schema', json_schema: { name: 'answer', schema: JSON.parse(conversation.schema) } };
+    body.response_format = {
+      type: 'json_schema',
+      json_schema: { name: 'answer', schema: JSON.parse(conversation.schema) },
+    };
   }
   return body;
 }

@@ -1,5 +1,5 @@
-// The settings and their panel. Those of the answers hold for all conversations; instructions, tools and the form of the
-// answer belong to one conversation.
+// The settings and their panel. Those of the answers hold for all conversations; instructions, tools and the form
+// of the answer belong to one conversation.
 
 import { byId } from './dom.js';
 import { EXAMPLE_SCHEMA, EXAMPLE_TOOLS } from './examples.js';
@@ -92,7 +92,6 @@ export class SettingsPanel {
       field.value = settings[name] ?? '';
       field.removeAttribute('aria-invalid');
     }
-    for (const name of ['theme', 'budget']) byId(`set-${name}`).value = String(settings[name]);
     byId('set-thinking').checked = settings.thinking;
     for (const name of ['system', 'tools', 'schema']) byId(`set-${name}`).value = conversation[name];
     for (const radio of document.getElementsByName('format')) radio.checked = radio.value === conversation.format;
@@ -130,6 +129,7 @@ export class SettingsPanel {
   }
 
   #choice(name, apply, convert = String) {
+    byId(`set-${name}`).value = String(this.settings[name]);
     byId(`set-${name}`).addEventListener('change', ({ target }) => {
       this.#set(name, convert(target.value));
       apply(this.settings[name]);

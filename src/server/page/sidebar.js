@@ -58,7 +58,13 @@ export class Sidebar {
     const current = id === currentId;
     const open = el(
       'button',
-      { type: 'button', class: 'open', 'data-key': id, 'aria-current': current && 'true', on: { click: () => this.#choose(id) } },
+      {
+        type: 'button',
+        class: 'open',
+        'data-key': id,
+        'aria-current': current && 'true',
+        on: { click: () => this.#choose(id) },
+      },
       el('span', { class: 'title', text: title }),
       running.has(id) && el('span', { class: 'pulse', role: 'img', 'aria-label': 'being answered' }),
     );
@@ -66,8 +72,16 @@ export class Sidebar {
       'li',
       { class: current && 'current' },
       open,
-      button(`Rename “${title}”`, 'pen', () => this.actions.rename(id), { iconOnly: true, class: 'quiet', 'data-key': `${id}r` }),
-      button(`Delete “${title}”`, 'bin', () => this.actions.remove(id), { iconOnly: true, class: 'quiet', 'data-key': `${id}d` }),
+      button(`Rename “${title}”`, 'pen', () => this.actions.rename(id), {
+        iconOnly: true,
+        class: 'quiet',
+        'data-key': `${id}r`,
+      }),
+      button(`Delete “${title}”`, 'bin', () => this.actions.remove(id), {
+        iconOnly: true,
+        class: 'quiet',
+        'data-key': `${id}d`,
+      }),
     );
   }
 

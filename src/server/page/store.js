@@ -37,7 +37,10 @@ export class Store {
   save(conversation, updated = Date.now()) {
     conversation.updated = updated;
     this.conversations.set(conversation.id, conversation);
-    for (const [result, form] of [['saved', conversation], ['reduced', withPreviewsOnly(conversation)]]) {
+    for (const [result, form] of [
+      ['saved', conversation],
+      ['reduced', withPreviewsOnly(conversation)],
+    ]) {
       try {
         localStorage.setItem(PREFIX + conversation.id, JSON.stringify(form));
         return result;
@@ -74,7 +77,7 @@ export class Store {
     return JSON.stringify({ format: FORMAT, version: 1, conversations: this.list() }, null, 1);
   }
 
-  /** Adds the conversations of an exported file; none is overwritten. Returns how many, and the worst result of saving. */
+  /** Adds the conversations of a file; none is overwritten. Returns how many, and the worst result of saving. */
   importAll(text) {
     const file = parse(text);
     if (file?.format !== FORMAT || !Array.isArray(file.conversations)) {
@@ -94,10 +97,20 @@ export class Store {
   }
 }
 
-const newId = () => Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, '0')).join('');
+const newId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(8)), (b) => b.toString(16).padStart(2, '0')).join('');
 
 export function newConversation() {
-  return { id: newId(), title: '', updated: Date.now(), system: '', tools: '', format: 'text', schema: '', messages: [] };
+  return {
+    id: newId(),
+    title: '',
+    updated: Date.now(),
+    system: '',
+    tools: '',
+    format: 'text',
+    schema: '',
+    messages: [],
+  };
 }
 
 /** A name for a conversation that has none: its first words. */

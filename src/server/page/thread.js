@@ -33,6 +33,7 @@ export class Thread {
   /** Draws a conversation anew. `reply` is the answer in the making, if there is one. */
   show(conversation, reply) {
     this.conversation = conversation;
+    const opened = [...this.views].filter(([, view]) => view.thought.open).map(([message]) => message);
     this.views.clear();
     const { messages } = conversation;
     const nodes = [];
@@ -40,6 +41,8 @@ export class Thread {
       if (message.role === 'user') nodes.push(this.#userTurn(message, index));
       else if (message.role === 'assistant') nodes.push(this.#replyTurn(messages, index, reply));
     });
+    // A thought that the reader has unfolded stays so.
+    for (const message of opened) if (this.views.has(message)) this.views.get(message).thought.open = true;
     this.root.replaceChildren(...nodes);
     if (nodes.length) this.toEnd();
     else this.scroller.scrollTop = 0;
@@ -73,13 +76,18 @@ export class Thread {
         'li',
         {},
         el('img', { src: image.thumb, alt: image.name, width: image.width, height: image.height }),
-        image.reduced && el('span', { class: 'reduced', title: 'Only this preview found room in the browser', text: 'preview' }),
+        image.reduced &&
+          el('span', { class: 'reduced', title: 'Only this preview found room in the browser', text: 'preview' }),
       ),
     );
-    const copyButton = button('Copy', 'copy', () => copy(message.content, copyButton), { iconOnly: true, class: 'quiet' });
+    const copyButton = button('Copy', 'copy', () => copy(message.content, copyButton), {
+      iconOnly: true,
+      class: 'quiet',
+    });
     const turn = el(
       'article',
       { class: 'turn user', 'aria-label': 'You' },
+      el('h2', { class: 'sr', text: 'You' }),
       pictures.length > 0 && el('ul', { class: 'pictures' }, ...pictures),
       message.content && el('div', { class: 'bubble', text: message.content }),
       el(

@@ -23,7 +23,9 @@ export class Watch {
   /** A model's name as a person would write it. */
   get modelName() {
     const name = this.model?.replace(/\.gguf$/i, '');
-    return name && /^lemmy-nano/i.test(name) ? name.replace(/^lemmy-nano/i, 'Lemmy Nano').replace(/-(q\w+|f16|f32|bf16)$/i, '') : name;
+    return name && /^lemmy-nano/i.test(name)
+      ? name.replace(/^lemmy-nano/i, 'Lemmy Nano').replace(/-(q\w+|f16|f32|bf16)$/i, '')
+      : name;
   }
 
   async begin() {
@@ -36,8 +38,7 @@ export class Watch {
         await this.#learn();
         break;
       } catch (error) {
-        this.ready = false;
-        this.changed();
+        this.#become(false);
         if (error.loading) {
           failures = 0;
           showBanner({ text: 'The model is being loaded', progress: error.progress ?? null });
@@ -54,8 +55,13 @@ export class Watch {
       }
     }
     this.watching = false;
-    this.ready = true;
     showBanner(null);
+    this.#become(true);
+  }
+
+  #become(ready) {
+    if (ready === this.ready) return;
+    this.ready = ready;
     this.changed();
   }
 

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lemmy_core::{Chat, Constraint, Message, Thinking, Tool, ToolChoice};
+use lemmy_core::{Chat, Constraint, Message, Thinking};
 use serde_json::{Value, json};
 
 use super::blocks;
@@ -42,8 +42,10 @@ impl Wish {
         let (effort, constraint) = output(&mut fields, &mut warnings)?;
         options.thinking = thinking(&mut fields, effort, &mut warnings)?;
         options.constraint = constraint;
-        let tools = tools(&mut fields, &mut warnings)?;
-        (options.tool_choice, options.single_tool_call) = choice(&mut fields, &tools, &mut warnings)?;
+        let list = tools(&mut fields, &mut warnings)?;
+        let (choice, single) = choice(&mut fields, &mut warnings)?;
+        let (tools, choice) = turns::flat_tools(list, choice, "input_schema", &mut warnings)?;
+        (options.tool_choice, options.single_tool_call) = (choice, single);
 
         let mut turns = turns::Turns::new("messages");
         if let Some(system) = fields.take("system") {
@@ -70,7 +72,7 @@ impl Wish {
         let (slot, reuse) = sampling::slot(&mut fields)?;
         fields.warn_of_rest(&mut warnings);
         Ok(Self {
-            request: Request { prompt, options, choices: 1, slot, reuse },
+            request: Request { prompt, options, choices: 1, slot, reuse, counts: false },
             manner: Manner { is_streamed, ping: ping.unwrap_or(app.options.ping) },
             warnings,
         })
@@ -96,7 +98,7 @@ fn output(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(Option<Thi
         Some(mut format) => match format.text("type")?.as_deref() {
             Some("json_schema") => {
                 let schema = format.required("schema")?;
-                Some(Constraint::JsonSchema(sampling::schema_text("output_config.format.schema", &schema)?))
+                Some(sampling::constraint("output_config.format.schema", schema, false, warnings)?)
             }
             Some(other) => {
                 let message = format!("found {other:.32?}, expected json_schema");
@@ -130,7 +132,8 @@ fn thinking(fields: &mut Fields, effort: Option<Thinking>, warnings: &mut Vec<St
     Ok(chosen)
 }
 
-fn tools(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Vec<Tool>> {
+/// Tools as chat completions have them.
+fn tools(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Vec<Value>> {
     let mut list = Vec::new();
     for (i, tool) in fields.list("tools")?.unwrap_or_default().into_iter().enumerate() {
         let mut tool = Fields::of(&format!("tools[{i}]"), tool)?;
@@ -149,26 +152,23 @@ fn tools(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Vec<Tool>> {
         tool.warn_of_rest(warnings);
         list.push(json!({ "type": "function", "function": function }));
     }
-    turns::flat_tools(list, "input_schema", warnings)
+    Ok(list)
 }
 
-/// Which tool has to be called, and whether one call is all.
-fn choice(fields: &mut Fields, tools: &[Tool], warnings: &mut Vec<String>) -> Result<(ToolChoice, bool)> {
-    let Some(mut choice) = fields.object("tool_choice")? else { return Ok((ToolChoice::Auto, false)) };
-    let chosen = match choice.required("type")? {
-        Value::String(kind) => match kind.as_str() {
-            "auto" => ToolChoice::Auto,
-            "any" => ToolChoice::Required,
-            "none" => ToolChoice::None,
-            "tool" => ToolChoice::Named(choice.text("name")?.ok_or_else(|| missing("tool_choice.name"))?),
-            other => {
-                let message = format!("found {other:.32?}, expected auto, any, tool or none");
-                return Err(Problem::value("tool_choice.type", message));
-            }
-        },
-        other => return Err(crate::server::fields::unexpected("tool_choice.type", "a string", &other)),
+/// Which tool has to be called, as chat completions have it, and whether one call is all.
+fn choice(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(Value, bool)> {
+    let Some(mut choice) = fields.object("tool_choice")? else { return Ok((Value::Null, false)) };
+    let chosen = match choice.text("type")?.as_deref() {
+        Some("auto") => "auto".into(),
+        Some("any") => "required".into(),
+        Some("none") => "none".into(),
+        Some("tool") => json!({ "type": "function", "function": { "name": choice.required("name")? } }),
+        Some(other) => {
+            let message = format!("found {other:.32?}, expected auto, any, tool or none");
+            return Err(Problem::value("tool_choice.type", message));
+        }
+        None => return Err(missing("tool_choice.type")),
     };
-    turns::check_choice(&chosen, tools)?;
     let single = choice.flag("disable_parallel_tool_use")?.unwrap_or(false);
     choice.warn_of_rest(warnings);
     Ok((chosen, single))

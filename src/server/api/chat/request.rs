@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use lemmy_core::{Chat, Constraint, GenerateOptions, Message, Thinking};
+use serde_json::json;
 
-use super::tools;
-use crate::server::api::{messages, sampling};
+use crate::server::api::{messages, sampling, tools};
 use crate::server::app::{App, Ready};
 use crate::server::fields::{Fields, missing};
 use crate::server::job::{Ask, Request};
@@ -27,8 +27,6 @@ const IGNORED: [&str; 12] = [
     "repetition_detection",
     "include_obfuscation",
 ];
-/// Any JSON object.
-const ANY_OBJECT: &str = r#"{"type":"object"}"#;
 
 /// What a client wants and how it is told.
 pub(super) struct Wish {
@@ -82,7 +80,7 @@ impl Wish {
         options.max_tokens = sampling::max_tokens(&mut fields)?;
         let thoughts = Thoughts::read(&mut fields, warnings)?;
         options.thinking = thoughts.thinking;
-        options.constraint = constraint(&mut fields)?;
+        options.constraint = constraint(&mut fields, warnings)?;
         let (tools, choice) = tools::read(&mut fields, warnings)?;
         options.tool_choice = choice;
         options.single_tool_call = fields.flag("parallel_tool_calls")? == Some(false);
@@ -167,28 +165,26 @@ impl Thoughts {
 }
 
 /// `response_format`: what the answer has to look like.
-fn constraint(fields: &mut Fields) -> Result<Option<Constraint>> {
+fn constraint(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Option<Constraint>> {
     let Some(mut format) = fields.object("response_format")? else { return Ok(None) };
-    match format.text("type")?.as_deref() {
-        Some("text") => Ok(None),
+    let (place, schema, strict) = match format.text("type")?.as_deref() {
+        Some("text") => return Ok(None),
+        // llama-server's spelling has the schema beside the type.
         Some("json_object") => {
-            // llama-server's spelling has the schema beside the type.
-            let schema = format.take("schema");
-            let text = schema.map(|schema| sampling::schema_text("response_format.schema", &schema)).transpose()?;
-            Ok(Some(Constraint::JsonSchema(text.unwrap_or_else(|| ANY_OBJECT.into()))))
+            ("response_format.schema", format.take("schema").unwrap_or_else(|| json!({ "type": "object" })), false)
         }
         Some("json_schema") => {
             let mut named = format.object("json_schema")?.ok_or_else(|| missing("response_format.json_schema"))?;
-            let schema = named.required("schema")?;
-            let text = sampling::schema_text("response_format.json_schema.schema", &schema)?;
-            Ok(Some(Constraint::JsonSchema(text)))
+            let strict = named.flag("strict")?.unwrap_or(false);
+            ("response_format.json_schema.schema", named.required("schema")?, strict)
         }
         Some(other) => {
             let message = format!("found {other:.32?}, expected text, json_object or json_schema");
-            Err(Problem::unsupported("response_format.type", message))
+            return Err(Problem::unsupported("response_format.type", message));
         }
-        None => Err(missing("response_format.type")),
-    }
+        None => return Err(missing("response_format.type")),
+    };
+    sampling::constraint(place, schema, strict, warnings).map(Some)
 }
 
 /// The beginning of the answer, if the last message is one that is to be continued; it is taken off the messages.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use lemmy_core::{Constraint, GenerateOptions, Special, StepHook, TokenId, Tokenizer};
+use lemmy_core::{GenerateOptions, Special, StepHook, TokenId, Tokenizer};
 use serde_json::{Value, json};
 
 use crate::server::api::{sampling, tokens};
@@ -92,9 +92,10 @@ impl Wish {
         let name = if fields.has("n_predict") { "n_predict" } else { "max_tokens" };
         // -1 is no bound; so is -2, which is llama-server's word for a full context.
         options.max_tokens = fields.integer(name, -2..=i64::MAX)?.and_then(|most| usize::try_from(most).ok());
-        let schema = fields.take("json_schema");
-        let schema = schema.map(|schema| sampling::schema_text("json_schema", &schema)).transpose()?;
-        options.constraint = schema.map(Constraint::JsonSchema);
+        let mut warnings = Vec::new();
+        if let Some(schema) = fields.take("json_schema") {
+            options.constraint = Some(sampling::constraint("json_schema", schema, false, &mut warnings)?);
+        }
         if fields.flag("ignore_eos")?.unwrap_or(false) {
             let never = tokenizer.end_of_generation().iter().map(|&id| (id, NEVER));
             options.sampler.get_or_insert_default().bias.extend(never);
@@ -107,7 +108,6 @@ impl Wish {
         let is_streamed = fields.flag("stream")?.unwrap_or(false);
         let ping = fields.number("sse_ping_interval", 0.001..=86_400.0)?.map(Duration::from_secs_f64);
         let wanted = paths(&mut fields)?;
-        let mut warnings = Vec::new();
         fields.warn_of_rest(&mut warnings);
         let shape = Shape {
             prompt: text,
@@ -121,7 +121,7 @@ impl Wish {
             warnings,
         };
         Ok(Self {
-            request: Request { prompt: Ask::Tokens(ids), options, choices: 1, slot, reuse },
+            request: Request { prompt: Ask::Tokens(ids), options, choices: 1, slot, reuse, counts: false },
             manner: Manner { is_streamed, ping: ping.unwrap_or(app.options.ping) },
             shape,
         })

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::answer::Shape;
 use crate::server::api::turns::{Said, Turns, call};
-use crate::server::api::{messages, sampling, turns};
+use crate::server::api::{messages, sampling};
 use crate::server::app::{App, Ready};
 use crate::server::fields::{Fields, missing, unexpected};
 use crate::server::job::{Ask, Request};
@@ -51,7 +51,7 @@ impl Wish {
         fields.refuse(&["template"], "the template is the model's own")?;
         let given = fields.object("options")?.unwrap_or_else(|| Fields::at("options", serde_json::Map::new()));
         let mut options = self::options(ready, given, &mut warnings)?;
-        options.constraint = format(&mut fields)?;
+        options.constraint = format(&mut fields, &mut warnings)?;
         options.thinking = think(&mut fields)?;
         // What a client of Ollama's expects unless it says otherwise.
         let is_streamed = fields.flag("stream")?.unwrap_or(true);
@@ -62,7 +62,7 @@ impl Wish {
         fields.warn_of_rest(&mut warnings);
         let Some(prompt) = prompt else { return Ok(None) };
         Ok(Some(Self {
-            request: Request { prompt, options, choices: 1, slot: None, reuse: true },
+            request: Request { prompt, options, choices: 1, slot: None, reuse: true, counts: false },
             // A line without an object would be no line of Ollama's, so silence stays silence.
             manner: Manner { is_streamed, ping: Duration::from_secs(86_400) },
             warnings,
@@ -91,16 +91,19 @@ fn options(ready: &Ready, mut fields: Fields, warnings: &mut Vec<String>) -> Res
 }
 
 /// `format`: `json` or a schema.
-fn format(fields: &mut Fields) -> Result<Option<Constraint>> {
-    match fields.take("format") {
-        None => Ok(None),
+fn format(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<Option<Constraint>> {
+    let schema = match fields.take("format") {
+        None => return Ok(None),
         Some(Value::String(word)) => match word.as_str() {
-            "" => Ok(None),
-            "json" => Ok(Some(Constraint::JsonSchema(turns::ANY_OBJECT.into()))),
-            other => Err(Problem::value("format", format!("found {other:.32?}, expected json or a JSON schema"))),
+            "" => return Ok(None),
+            "json" => json!({ "type": "object" }),
+            other => {
+                return Err(Problem::value("format", format!("found {other:.32?}, expected json or a JSON schema")));
+            }
         },
-        Some(schema) => Ok(Some(Constraint::JsonSchema(sampling::schema_text("format", &schema)?))),
-    }
+        Some(schema) => schema,
+    };
+    sampling::constraint("format", schema, false, warnings).map(Some)
 }
 
 fn think(fields: &mut Fields) -> Result<Thinking> {

@@ -87,7 +87,7 @@ impl Wish {
         fields.warn_of_rest(&mut warnings);
         let prompt = Ask::Chat(Chat { messages, tools, ..Chat::default() });
         Ok(Self {
-            request: Request { prompt, options, choices: 1, slot, reuse },
+            request: Request { prompt, options, choices: 1, slot, reuse, counts: false },
             manner: Manner { is_streamed, ping: ping.unwrap_or(app.options.ping) },
             echo,
             warnings,
@@ -127,7 +127,7 @@ fn text(fields: &mut Fields, echo: &mut Map<String, Value>, warnings: &mut Vec<S
         }
         if let Some(format) = text.take("format") {
             shown = format.clone();
-            constraint = self::format(Fields::of("text.format", format)?)?;
+            constraint = self::format(Fields::of("text.format", format)?, warnings)?;
         }
         text.warn_of_rest(warnings);
     }
@@ -135,20 +135,18 @@ fn text(fields: &mut Fields, echo: &mut Map<String, Value>, warnings: &mut Vec<S
     Ok(constraint)
 }
 
-fn format(mut format: Fields) -> Result<Option<Constraint>> {
-    match format.text("type")?.as_deref() {
-        Some("text") => Ok(None),
-        Some("json_object") => Ok(Some(Constraint::JsonSchema(turns::ANY_OBJECT.into()))),
-        Some("json_schema") => {
-            let text = sampling::schema_text("text.format.schema", &format.required("schema")?)?;
-            Ok(Some(Constraint::JsonSchema(text)))
-        }
+fn format(mut format: Fields, warnings: &mut Vec<String>) -> Result<Option<Constraint>> {
+    let (schema, strict) = match format.text("type")?.as_deref() {
+        Some("text") => return Ok(None),
+        Some("json_object") => (json!({ "type": "object" }), false),
+        Some("json_schema") => (format.required("schema")?, format.flag("strict")?.unwrap_or(false)),
         Some(other) => {
             let message = format!("found {other:.32?}, expected text, json_object or json_schema");
-            Err(Problem::unsupported("text.format.type", message))
+            return Err(Problem::unsupported("text.format.type", message));
         }
-        None => Err(missing("text.format.type")),
-    }
+        None => return Err(missing("text.format.type")),
+    };
+    sampling::constraint("text.format.schema", schema, strict, warnings).map(Some)
 }
 
 fn reasoning(fields: &mut Fields, echo: &mut Map<String, Value>, warnings: &mut Vec<String>) -> Result<Thinking> {
@@ -176,49 +174,18 @@ fn tools(
     echo.insert("tools".into(), list.clone().into());
     let list = list.into_iter().enumerate().map(|(i, tool)| input::tool(i, tool, warnings));
     let list = list.collect::<Result<Vec<_>>>()?;
-    let tools = turns::flat_tools(list, "parameters", warnings)?;
     let choice = fields.take("tool_choice").unwrap_or_else(|| "auto".into());
     echo.insert("tool_choice".into(), choice.clone());
-    let (tools, choice) = match choice {
-        Value::String(word) => (tools, self::word("tool_choice", &word)?),
-        Value::Object(choice) => object(Fields::at("tool_choice", choice), tools)?,
-        other => return Err(unexpected("tool_choice", "a string or an object", &other)),
+    turns::flat_tools(list, nested(choice), "parameters", warnings)
+}
+
+/// A choice as chat completions have it: there what is chosen has a name of its own.
+fn nested(mut choice: Value) -> Value {
+    let name = match choice.get("type").and_then(Value::as_str) {
+        Some("function") => "function",
+        Some("allowed_tools") => "allowed_tools",
+        _ => return choice,
     };
-    turns::check_choice(&choice, &tools)?;
-    Ok((tools, choice))
-}
-
-fn word(place: &str, word: &str) -> Result<ToolChoice> {
-    match word {
-        "auto" => Ok(ToolChoice::Auto),
-        "none" => Ok(ToolChoice::None),
-        "required" => Ok(ToolChoice::Required),
-        other => Err(Problem::value(place, format!("found {other:.32?}, expected auto, none or required"))),
-    }
-}
-
-/// A function by its name, or those that are allowed.
-fn object(mut choice: Fields, tools: Vec<Tool>) -> Result<(Vec<Tool>, ToolChoice)> {
-    match choice.text("type")?.as_deref() {
-        Some("function") => {
-            let name = choice.text("name")?.ok_or_else(|| missing("tool_choice.name"))?;
-            Ok((tools, ToolChoice::Named(name)))
-        }
-        Some("allowed_tools") => {
-            let mode = choice.text("mode")?.unwrap_or_else(|| "auto".into());
-            let mode = word("tool_choice.mode", &mode)?;
-            let list = choice.list("tools")?.ok_or_else(|| missing("tool_choice.tools"))?;
-            let names: Vec<&str> =
-                list.iter().map(|tool| tool.get("name").and_then(Value::as_str).unwrap_or_default()).collect();
-            if let Some(i) = names.iter().position(|name| !tools.iter().any(|tool| tool.name == *name)) {
-                return Err(Problem::value(format!("tool_choice.tools[{i}]"), "there is no such tool in `tools`"));
-            }
-            Ok((tools.into_iter().filter(|tool| names.contains(&tool.name.as_str())).collect(), mode))
-        }
-        Some(other) => {
-            let message = format!("found {other:.40?}, expected function or allowed_tools");
-            Err(Problem::unsupported("tool_choice.type", message))
-        }
-        None => Err(missing("tool_choice.type")),
-    }
+    let kind = choice["type"].take();
+    json!({ "type": kind, name: choice })
 }

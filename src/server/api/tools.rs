@@ -12,7 +12,7 @@ use crate::server::problem::{Problem, Result};
 /// # Errors
 ///
 /// 400 for a choice that no tool satisfies.
-pub(super) fn read(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(Vec<Tool>, ToolChoice)> {
+pub(crate) fn read(fields: &mut Fields, warnings: &mut Vec<String>) -> Result<(Vec<Tool>, ToolChoice)> {
     let mut list = fields.list("tools")?;
     if let Some(functions) = fields.list("functions")?
         && list.is_none()
