@@ -106,7 +106,7 @@ fn a_schema_is_kept_and_fields_are_chosen() {
 fn what_cannot_be_had_is_refused() {
     for (more, param, code) in [
         (json!({"prompt": null}), "prompt", "missing_required_parameter"),
-        (json!({"prompt": ""}), "prompt", "invalid_value"),
+        (json!({"prompt": []}), "prompt", "invalid_value"),
         (json!({"prompt": [[1]]}), "prompt[0]", "invalid_type"),
         (json!({"prompt": [1, 1_000_000]}), "prompt[1]", "invalid_value"),
         (json!({"grammar": "root ::= \"a\""}), "grammar", "unsupported_parameter"),

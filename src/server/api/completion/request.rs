@@ -158,7 +158,7 @@ fn prompt(tokenizer: &Tokenizer, fields: &mut Fields) -> Result<(String, Vec<Tok
 
 fn checked(text: String, ids: Vec<TokenId>) -> Result<(String, Vec<TokenId>)> {
     match ids.is_empty() {
-        true => Err(Problem::value("prompt", "is empty, and this model has no token that begins a text")),
+        true => Err(Problem::value("prompt", "is empty, and there is no token that begins a text")),
         false => Ok((text, ids)),
     }
 }
