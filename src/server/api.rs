@@ -6,25 +6,33 @@
 //!    arm in `http.rs`.
 //! 2. In its own file, read the body with [`read`] into [`Fields`](super::fields::Fields) and make a
 //!    [`Request`](super::job::Request) of it: a conversation or tokens, and the options of the reply. What it shares
-//!    with others is in `sampling.rs` (names of options, schemas), `messages.rs` and `tools.rs` (OpenAI's messages,
-//!    tools and choices).
+//!    with others is in `sampling.rs` (names of options, schemas), `messages.rs` and `tools.rs` (OpenAI's messages, tools
+//!    and choices) and `turns.rs` (conversations of other forms).
 //! 3. Implement [`Dialect`](super::reply::Dialect): how a whole answer looks, and what a stream says for each
 //!    [`Update`](super::job::Update).
 //! 4. Hand both to [`reply::answer`](super::reply::answer), which queues the request, waits, streams, keeps the
 //!    connection alive, notices clients that leave, and counts.
 
+pub(crate) mod anthropic;
 pub(crate) mod chat;
+pub(crate) mod completion;
 pub(crate) mod completions;
+pub(crate) mod count;
 pub(crate) mod health;
+pub(crate) mod logprobs;
 pub(crate) mod messages;
 pub(crate) mod metrics;
 pub(crate) mod models;
+pub(crate) mod ollama;
+pub(crate) mod openapi;
 pub(crate) mod page;
 pub(crate) mod props;
+pub(crate) mod responses;
 pub(crate) mod sampling;
 mod schema;
 pub(crate) mod tokens;
 pub(crate) mod tools;
+pub(crate) mod turns;
 
 use hyper::Request;
 use hyper::body::Incoming;

@@ -207,7 +207,7 @@ pub(crate) fn timestamp() -> String {
 
 /// A time in seconds since 1970. Days to dates by the era method of Howard Hinnant, "chrono-compatible low-level date
 /// algorithms": years begin in March, so that the leap day is the last.
-fn rfc3339(seconds: u64, millis: u32) -> String {
+pub(crate) fn rfc3339(seconds: u64, millis: u32) -> String {
     let (days, second) = (seconds / 86_400 + 719_468, seconds % 86_400);
     let (era, day) = (days / 146_097, days % 146_097);
     let year = (day - day / 1460 + day / 36_524 - day / 146_096) / 365;

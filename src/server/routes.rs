@@ -4,6 +4,7 @@ use hyper::Method;
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
+use super::api::{anthropic, ollama};
 use super::problem::Problem;
 
 /// What answers a path.
@@ -18,6 +19,7 @@ pub(crate) enum Route {
     Chat,
     ChatTokens,
     Version,
+    OpenApi,
     Completions,
     Tokenize,
     Detokenize,
@@ -25,6 +27,16 @@ pub(crate) enum Route {
     Props,
     Slots,
     Metrics,
+    Responses,
+    ResponsesTokens,
+    Messages,
+    MessagesTokens,
+    Completion,
+    OllamaChat,
+    OllamaGenerate,
+    OllamaTags,
+    OllamaRunning,
+    OllamaShow,
     /// What other servers have and this one has not; why.
     Missing(&'static str),
 }
@@ -46,21 +58,39 @@ pub(crate) struct Found {
 const GET: &[Method] = &[Method::GET];
 const POST: &[Method] = &[Method::POST];
 const BOTH: &[Method] = &[Method::GET, Method::POST];
+const ANY: &[Method] = &[Method::GET, Method::HEAD, Method::POST, Method::PUT, Method::DELETE];
+/// What would fetch, write or delete models.
+const MANAGED: Route = Route::Missing("this server serves one model and changes none; see `lemmy pull --help`");
 
 /// What answers a path, if anything does.
 pub(crate) fn find(path: &str) -> Option<Found> {
     let open = |route, name, methods| Found { route, name, methods, needs_key: false, words: openai };
     let keyed = |route, name, methods| Found { route, name, methods, needs_key: true, words: openai };
+    let anthropic = |route, name| Found { words: anthropic::words, ..keyed(route, name, POST) };
+    let ollama = |route, name, methods| Found { words: ollama::words, ..keyed(route, name, methods) };
     Some(match path {
         "/" => open(Route::Page("index.html".into()), "/", GET),
         "/health" | "/v1/health" | "/healthz" => open(Route::Health, "/health", GET),
         "/livez" => open(Route::Live, "/health", GET),
         "/readyz" => open(Route::Readiness, "/health", GET),
         "/version" | "/api/version" => open(Route::Version, "/version", GET),
+        "/openapi.json" => open(Route::OpenApi, "/openapi.json", GET),
         "/v1/models" | "/models" => keyed(Route::Models, "/v1/models", GET),
         "/v1/chat/completions" | "/chat/completions" => keyed(Route::Chat, "/v1/chat/completions", POST),
         "/v1/chat/completions/input_tokens" => keyed(Route::ChatTokens, "/v1/chat/completions/input_tokens", POST),
         "/v1/completions" => keyed(Route::Completions, "/v1/completions", POST),
+        "/v1/responses" | "/responses" => keyed(Route::Responses, "/v1/responses", POST),
+        "/v1/responses/input_tokens" => keyed(Route::ResponsesTokens, "/v1/responses/input_tokens", POST),
+        "/v1/messages" => anthropic(Route::Messages, "/v1/messages"),
+        "/v1/messages/count_tokens" => anthropic(Route::MessagesTokens, "/v1/messages/count_tokens"),
+        "/completion" | "/completions" => keyed(Route::Completion, "/completion", POST),
+        "/api/chat" => ollama(Route::OllamaChat, "/api/chat", POST),
+        "/api/generate" => ollama(Route::OllamaGenerate, "/api/generate", POST),
+        "/api/tags" => ollama(Route::OllamaTags, "/api/tags", GET),
+        "/api/ps" => ollama(Route::OllamaRunning, "/api/ps", GET),
+        "/api/show" => ollama(Route::OllamaShow, "/api/show", POST),
+        "/api/embed" | "/api/embeddings" => ollama(Route::Missing("this model makes no embeddings"), "/api/embed", POST),
+        "/api/pull" | "/api/push" | "/api/create" | "/api/copy" | "/api/delete" => ollama(MANAGED, "/api/manage", ANY),
         "/tokenize" => keyed(Route::Tokenize, "/tokenize", POST),
         "/detokenize" => keyed(Route::Detokenize, "/detokenize", POST),
         "/apply-template" => keyed(Route::ApplyTemplate, "/apply-template", POST),
@@ -71,6 +101,9 @@ pub(crate) fn find(path: &str) -> Option<Found> {
             keyed(Route::Missing("this model makes no embeddings"), "/v1/embeddings", POST)
         }
         _ => {
+            if path.starts_with("/api/blobs/") {
+                return Some(ollama(MANAGED, "/api/manage", ANY));
+            }
             if let Some(file) = path.strip_prefix("/assets/") {
                 return Some(open(Route::Page(file.into()), "/assets", GET));
             }

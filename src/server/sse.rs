@@ -11,3 +11,11 @@ pub(crate) fn data(value: &Value, out: &mut String) {
     out.push_str(&value.to_string());
     out.push_str("\n\n");
 }
+
+/// An event with a name.
+pub(crate) fn event(name: &str, value: &Value, out: &mut String) {
+    out.push_str("event: ");
+    out.push_str(name);
+    out.push('\n');
+    data(value, out);
+}

@@ -4,13 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
 mod access;
+mod anthropic;
 mod chat;
 mod client;
+mod completion;
 mod fields;
 mod life;
 mod limits;
 mod load;
 mod native;
+mod ollama;
+mod responses;
 mod stream;
 mod tools;
 
