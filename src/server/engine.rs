@@ -12,9 +12,10 @@ use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::{Duration, Instant};
 
 use lemmy_core::chat::{Prompt, StartState};
+use lemmy_core::vision::Budget;
 use lemmy_core::{
-    CancelToken, Chat, GenerateOptions, KvType, Model, Session, Source, Special, StepHook, Thinking, TokenEvent,
-    TokenId, ToolChoice,
+    CancelToken, Chat, GenerateOptions, Image, KvType, Message, Model, Part, Session, Source, Special, StepHook,
+    Thinking, TokenEvent, TokenId, ToolChoice,
 };
 use tokio::sync::mpsc::UnboundedSender;
 
@@ -183,6 +184,7 @@ impl Engine {
         let report = session.begin(source.clone(), options.choice(0))?;
         session.stop();
         self.put_spare(session);
+        self.look(&source, cancel)?;
         options.cancel = Some(cancel.clone());
         let said = Arc::new(AtomicUsize::new(0));
         if counts {
@@ -205,6 +207,21 @@ impl Engine {
             updates,
             _place: place,
         })
+    }
+
+    /// Lets the vision tower see a prompt's pictures here: in a forward pass it would hold up everybody's reply.
+    fn look(&self, source: &Source, cancel: &CancelToken) -> Result<()> {
+        let Some(vision) = self.model.vision() else { return Ok(()) };
+        let images: Vec<&Image> = match source {
+            Source::Prompt(prompt) => prompt.pictures.iter().collect(),
+            Source::Chat(chat) => chat.messages.iter().flat_map(images).collect(),
+            _ => Vec::new(),
+        };
+        for image in images {
+            let budget = image.soft_tokens().map_or(Ok(Budget::default()), Budget::new)?;
+            vision.look(image.bytes(), budget, cancel)?;
+        }
+        Ok(())
     }
 
     /// Tokens of a request's prompt, as its answer's usage would have them.
@@ -265,6 +282,12 @@ impl Engine {
     fn put_spare(&self, session: Session) {
         self.spare.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
+}
+
+/// The pictures of a message.
+fn images(message: &Message) -> impl Iterator<Item = &Image> {
+    let parts = if let Message::User(parts) = message { parts.as_slice() } else { &[] };
+    parts.iter().filter_map(|part| if let Part::Image(image) = part { Some(image) } else { None })
 }
 
 /// Counts the tokens of a reply.
