@@ -1,11 +1,11 @@
 //! `lemmy serve`: flags of the server, and a model for it.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use lemmy_core::{KvType, LoadProgress, LoadStage, Model};
+use lemmy_core::{CancelToken, KvType, LoadProgress, LoadStage, Model};
 
 use super::Context;
 use super::failure::{Failure, Result};
@@ -13,6 +13,7 @@ use super::load::{KvArg, LoadArgs, ModelName};
 use super::locate::Place;
 use super::nano;
 use super::output::note;
+use super::sight::TowerArgs;
 use super::talk::context;
 use crate::server::{
     Address, Compat, Door, Ended, EngineOptions, Keys, Limits, Log, Names, Options, ReasoningNames, Server, Signal,
@@ -62,6 +63,8 @@ pub(crate) struct Args {
     /// Refuse requests for a model of another name
     #[arg(long)]
     strict_model: bool,
+    #[command(flatten)]
+    tower: TowerArgs,
     #[command(flatten)]
     load: LoadArgs,
     #[command(flatten)]
@@ -227,6 +230,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
         (place, words) if words.is_empty() => place.unwrap_or(Place::Nano),
         _ => return Err(Failure::usage("MODEL: found two (expected one, as a word or as --model)")),
     };
+    let tower = args.tower.file()?;
     let keys = args.access.keys()?;
     if args.is_open_to_others() && keys.is_empty() {
         note(format_args!("warning: other machines can use this server without a key; --api-key-file sets keys"));
@@ -243,7 +247,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     }
     let address = server.address().to_owned();
     let ended = server.run(move |door| {
-        let opened = args.load_into(&door, &place, &cancel);
+        let opened = args.load_into(&door, &place, tower.as_deref(), &cancel);
         if opened.is_ok() {
             note(format_args!("ready on {address}"));
         }
@@ -257,9 +261,13 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
 
 impl Args {
     /// Loads the model and lets requests in.
-    fn load_into(&self, door: &Door, place: &Place, cancel: &lemmy_core::CancelToken) -> Result<()> {
+    fn load_into(&self, door: &Door, place: &Place, tower: Option<&Path>, cancel: &CancelToken) -> Result<()> {
         let progress = door.progress();
-        let model = self.load.builder(place, &self.load.pool()?, cancel)?.on_progress(move |step| {
+        let mut builder = self.load.builder(place, &self.load.pool()?, cancel)?;
+        if let Some(tower) = tower {
+            builder = builder.mmproj(tower);
+        }
+        let model = builder.on_progress(move |step| {
             progress(share(step));
             ControlFlow::Continue(())
         });

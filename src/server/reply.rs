@@ -73,6 +73,8 @@ impl Reply {
 pub(crate) struct Totals {
     pub(crate) prompt: usize,
     pub(crate) cached: usize,
+    /// Soft tokens of pictures, among those of the prompt.
+    pub(crate) image_tokens: usize,
     pub(crate) generated: usize,
     pub(crate) thinking: usize,
     pub(crate) prefill: Duration,
@@ -86,6 +88,7 @@ impl Totals {
             if reply.leads {
                 totals.prompt += usage.prompt;
                 totals.cached += usage.cached;
+                totals.image_tokens += usage.image_tokens;
                 totals.prefill += usage.prefill;
             }
             totals.generated += usage.generated;
@@ -102,7 +105,7 @@ impl Totals {
             "prompt_tokens": self.prompt,
             "completion_tokens": self.generated,
             "total_tokens": self.prompt + self.generated,
-            "prompt_tokens_details": { "cached_tokens": self.cached, "image_tokens": 0 },
+            "prompt_tokens_details": { "cached_tokens": self.cached, "image_tokens": self.image_tokens },
             "completion_tokens_details": { "reasoning_tokens": self.thinking },
         })
     }

@@ -233,6 +233,7 @@ impl Worker {
         if let Some(read) = running.read {
             // It was read once for all choices.
             (finish.usage.prompt, finish.usage.cached, finish.usage.prefill) = (read.prompt, read.cached, read.prefill);
+            finish.usage.image_tokens = read.image_tokens;
         }
         if finish.reason == FinishReason::Cancelled {
             self.gauges.cancelled.fetch_add(1, Ordering::Relaxed);

@@ -181,9 +181,9 @@ impl ChatAnswer {
             prompt: cached + unread,
             cached,
             generated: self.said,
-            thinking: 0,
             prefill: self.read.unwrap_or(self.at).saturating_duration_since(self.began),
             decode: self.read.map_or(Duration::ZERO, |read| self.at.saturating_duration_since(read)),
+            ..Totals::default()
         }
     }
 }
