@@ -39,20 +39,33 @@ impl Peer {
         Self { serving: AtomicUsize::new(0), ended: watch::Sender::new(false) }
     }
 
-    /// A request has begun; until [`done`](Self::done) the end of what the client sends is not the end of it.
-    pub(super) fn begin(&self) {
+    /// A request has begun; until what this returns is dropped, the end of what the client sends is not the end of it.
+    pub(super) fn begin(self: &Arc<Self>) -> Serving {
         self.serving.fetch_add(1, Ordering::SeqCst);
-    }
-
-    /// A request is answered.
-    pub(super) fn done(&self) {
-        self.serving.fetch_sub(1, Ordering::SeqCst);
+        Serving(self.clone())
     }
 
     /// Waits until the client sends no more. It may be gone: whoever is talking to it should say something now.
     pub(super) async fn ended(&self) {
         // The sender is here, so it cannot be dropped.
         let _ = self.ended.subscribe().wait_for(|ended| *ended).await;
+    }
+}
+
+/// A request that is being answered.
+#[derive(Debug)]
+pub(super) struct Serving(Arc<Peer>);
+
+impl Serving {
+    /// Whose request it is.
+    pub(super) fn peer(&self) -> &Arc<Peer> {
+        &self.0
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

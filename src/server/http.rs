@@ -13,7 +13,7 @@ use hyper::{Method, Request, StatusCode};
 
 use super::api;
 use super::app::App;
-use super::connection::{Peer, too_long};
+use super::connection::{Serving, too_long};
 use super::guard::Sharing;
 use super::ids;
 use super::log::Trace;
@@ -25,11 +25,11 @@ use super::routes::{self, Found, Route};
 const ALLOW: &str = "allow";
 
 /// Answers a request, whatever it is.
-pub(super) async fn handle(app: Arc<App>, peer: Arc<Peer>, request: Request<Incoming>) -> Result<Answer, Infallible> {
+pub(super) async fn handle(app: Arc<App>, serving: Serving, request: Request<Incoming>) -> Result<Answer, Infallible> {
     let id = request_id(request.headers());
     let method = request.method().clone();
     let (sharing, found) = (guard(&app, &request), routes::find(request.uri().path()));
-    let trace = Trace::new(app.clone(), peer, id.clone(), method.to_string(), request.uri().path().to_owned());
+    let trace = Trace::new(app.clone(), serving, id.clone(), method.to_string(), request.uri().path().to_owned());
     if let Some(found) = &found {
         trace.set_route(found.name);
     }

@@ -302,7 +302,7 @@ impl Accepting {
         let app = self.app.clone();
         let peer = Arc::new(Peer::new());
         let io = TokioIo::new(Bytes::new(stream, peer.clone(), limits.write_time));
-        let service = service_fn(move |request| handle(app.clone(), peer.clone(), request));
+        let service = service_fn(move |request| handle(app.clone(), peer.begin(), request));
         let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.head_time)

@@ -10,7 +10,7 @@ use lemmy_core::{Event, FinishReason};
 use serde_json::json;
 
 use super::app::App;
-use super::connection::Peer;
+use super::connection::{Peer, Serving};
 use super::problem::Problem;
 use super::reply::{Reply, Totals};
 
@@ -62,7 +62,7 @@ pub(crate) struct Trace(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     app: Arc<App>,
-    peer: Arc<Peer>,
+    serving: Serving,
     began: Instant,
     record: Mutex<Record>,
 }
@@ -84,15 +84,14 @@ struct Record {
 }
 
 impl Trace {
-    pub(super) fn new(app: Arc<App>, peer: Arc<Peer>, id: String, method: String, path: String) -> Self {
-        peer.begin();
+    pub(super) fn new(app: Arc<App>, serving: Serving, id: String, method: String, path: String) -> Self {
         let record = Record { id, method, path, route: "unknown", ..Record::default() };
-        Self(Arc::new(Inner { app, peer, began: Instant::now(), record: Mutex::new(record) }))
+        Self(Arc::new(Inner { app, serving, began: Instant::now(), record: Mutex::new(record) }))
     }
 
     /// The connection that the request came by.
     pub(super) fn peer(&self) -> Arc<Peer> {
-        self.0.peer.clone()
+        self.0.serving.peer().clone()
     }
 
     fn record(&self) -> MutexGuard<'_, Record> {
@@ -149,7 +148,6 @@ pub(crate) fn finish_name(reason: FinishReason) -> &'static str {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        self.peer.done();
         let record = self.record.get_mut().unwrap_or_else(PoisonError::into_inner);
         // Nobody waited for the answer.
         let status = if record.status == 0 { 499 } else { record.status };

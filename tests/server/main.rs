@@ -108,8 +108,15 @@ impl Drop for Server {
 
 /// The client of a server that tests share if they ask for nothing special: one that is never stopped or filled.
 fn shared() -> &'static Client {
-    static SERVER: OnceLock<Server> = OnceLock::new();
-    &SERVER.get_or_init(|| Server::start(&["--parallel", "4", "--queue", "256"])).client
+    static SERVER: OnceLock<(Server, Child)> = OnceLock::new();
+    let (server, _) = SERVER.get_or_init(|| {
+        let server = Server::start(&["--parallel", "4", "--queue", "256"]);
+        // Nobody drops what is static: when the tests end, so does this one's stdin, and with it the server.
+        let script = format!("read -r _; kill {}", server.child.id());
+        let keeper = Command::new("sh").args(["-c", &script]).stdin(Stdio::piped()).spawn().unwrap();
+        (server, keeper)
+    });
+    &server.client
 }
 
 /// A greedy request with one message.

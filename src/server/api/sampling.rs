@@ -172,8 +172,8 @@ pub(crate) fn budget(tokens: i64) -> Thinking {
     }
 }
 
-/// A constraint to answers that fit a JSON schema. What of it cannot be enforced is refused if the client is strict about
-/// it, else ignored with a warning.
+/// A constraint to answers that fit a JSON schema. What of it cannot be enforced is refused if the client is strict
+/// about it, else ignored with a warning.
 pub(crate) fn constraint(
     place: &str,
     mut schema: Value,

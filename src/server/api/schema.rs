@@ -1,4 +1,5 @@
-//! Schemas that ask for more than can be enforced: whoever did not insist gets an answer that fits the rest, and is told.
+//! Schemas that ask for more than can be enforced: whoever did not insist gets an answer that fits the rest, and is
+//! told.
 
 use serde_json::Value;
 

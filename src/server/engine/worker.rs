@@ -58,12 +58,14 @@ impl Worker {
         let sessions = (0..options.slots).map(|_| session(&model, &options)).collect::<Result<_>>()?;
         let slots = Slots::new(sessions);
         let (queue, running) = (VecDeque::new(), Vec::new());
-        Ok(Self { model, options, inbox, gauges, stop, scheduler, slots, queue, running, closed: false })
+        let worker = Self { model, options, inbox, gauges, stop, scheduler, slots, queue, running, closed: false };
+        // Who looks before the first job comes finds the slots idle.
+        worker.publish();
+        Ok(worker)
     }
 
     /// Works until nobody can send jobs and all are done.
     pub(super) fn run(mut self) {
-        self.publish();
         loop {
             self.receive();
             if self.closed && self.queue.is_empty() && self.running.is_empty() {
@@ -312,7 +314,6 @@ impl Worker {
         let stats = self.scheduler.stats();
         let idle = |of: &dyn Fn(&Session) -> usize| self.slots.sessions().map(of).sum::<usize>();
         let gauges = &self.gauges;
-        gauges.running.store(self.running.len(), Ordering::SeqCst);
         gauges.cached.store(stats.cached + idle(&|session| session.tokens().len()), Ordering::Relaxed);
         gauges.capacity.store(stats.capacity + idle(&Session::capacity), Ordering::Relaxed);
         let idle_bytes: u64 = self.slots.sessions().map(Session::memory).sum();
@@ -326,6 +327,7 @@ impl Worker {
                 *slot = SlotState { is_processing: true, task: Some(running.task), read: running.done };
             }
         }
+        gauges.running.store(self.running.len(), Ordering::SeqCst);
     }
 }
 
