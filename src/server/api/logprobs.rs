@@ -4,6 +4,8 @@ use lemmy_core::chat::Zone;
 use lemmy_core::{Model, TokenEvent};
 use serde_json::{Value, json};
 
+use crate::server::json::put;
+
 /// A log-probability that is finite always: JSON has no infinity.
 pub(crate) fn finite(logprob: f64) -> f64 {
     if logprob.is_finite() { logprob.max(-9999.0) } else { -9999.0 }
@@ -20,7 +22,7 @@ pub(crate) fn entry(model: &Model, token: &TokenEvent) -> Option<Value> {
     is_text(model, token).then(|| {
         let mut entry = one(&token.bytes, token.logprob.unwrap_or(f64::NEG_INFINITY));
         let top = token.top.iter().map(|&(id, logprob)| one(model.tokenizer().piece(id), logprob));
-        entry["top_logprobs"] = top.collect();
+        put(&mut entry, "top_logprobs", top.collect::<Vec<_>>());
         entry
     })
 }
