@@ -89,7 +89,9 @@ pub(crate) fn find(path: &str) -> Option<Found> {
         "/api/tags" => ollama(Route::OllamaTags, "/api/tags", GET),
         "/api/ps" => ollama(Route::OllamaRunning, "/api/ps", GET),
         "/api/show" => ollama(Route::OllamaShow, "/api/show", POST),
-        "/api/embed" | "/api/embeddings" => ollama(Route::Missing("this model makes no embeddings"), "/api/embed", POST),
+        "/api/embed" | "/api/embeddings" => {
+            ollama(Route::Missing("this model makes no embeddings"), "/api/embed", POST)
+        }
         "/api/pull" | "/api/push" | "/api/create" | "/api/copy" | "/api/delete" => ollama(MANAGED, "/api/manage", ANY),
         "/tokenize" => keyed(Route::Tokenize, "/tokenize", POST),
         "/detokenize" => keyed(Route::Detokenize, "/detokenize", POST),
