@@ -6,8 +6,8 @@
 //!    arm in `http.rs`.
 //! 2. In its own file, read the body with [`read`] into [`Fields`](super::fields::Fields) and make a
 //!    [`Request`](super::job::Request) of it: a conversation or tokens, and the options of the reply. What it shares
-//!    with others is in `sampling.rs` (names of options, schemas), `messages.rs` and `tools.rs` (OpenAI's messages, tools
-//!    and choices) and `turns.rs` (conversations of other forms).
+//!    with others is in `sampling.rs` (names of options, schemas), `messages.rs` and `tools.rs` (OpenAI's messages,
+//!    tools and choices) and `turns.rs` (conversations of other forms).
 //! 3. Implement [`Dialect`](super::reply::Dialect): how a whole answer looks, and what a stream says for each
 //!    [`Update`](super::job::Update).
 //! 4. Hand both to [`reply::answer`](super::reply::answer), which queues the request, waits, streams, keeps the

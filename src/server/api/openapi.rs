@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 
 use self::fields::Field;
 use self::paths::{Dialect, PATHS, Path};
+use crate::server::json::put;
 use crate::server::routes;
 
 /// The document.
@@ -65,10 +66,13 @@ fn item(path: &Path) -> Value {
         let parameters = path.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
         let parameters = parameters
             .map(|name| json!({ "name": name, "in": "path", "required": true, "schema": { "type": "string" } }));
-        operation["parameters"] = parameters.collect();
+        put(&mut operation, "parameters", parameters.collect::<Vec<_>>());
         if method == "post" && !path.body.is_empty() {
-            operation["requestBody"] =
-                json!({ "required": true, "content": { "application/json": { "schema": schema(path.body) } } });
+            put(
+                &mut operation,
+                "requestBody",
+                json!({ "required": true, "content": { "application/json": { "schema": schema(path.body) } } }),
+            );
         }
         (method, operation)
     });

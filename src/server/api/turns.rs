@@ -1,6 +1,6 @@
-//! A conversation in the making, for dialects that are not OpenAI's chat. They say what they found as OpenAI's messages,
-//! each with the place that it came from; one reader checks them all, and what is wrong is told with the client's own
-//! place.
+//! A conversation in the making, for dialects that are not OpenAI's chat. They say what they found as OpenAI's
+//! messages, each with the place that it came from; one reader checks them all, and what is wrong is told with the
+//! client's own place.
 
 use lemmy_core::{Message, Tool, ToolChoice};
 use serde_json::{Map, Value, json};
@@ -64,8 +64,8 @@ impl Turns {
         self.push(place, json!({ "role": "assistant", "content": "" }));
     }
 
-    /// Goes on with the model's message. A thought begins a new one unless nothing else was said, and so does text after
-    /// calls.
+    /// Goes on with the model's message. A thought begins a new one unless nothing else was said, and so does text
+    /// after calls.
     pub(crate) fn said(&mut self, place: &str, said: Said) {
         let fits = self.messages.last().is_some_and(|last| {
             let has_text = last.get("content").and_then(Value::as_str).is_some_and(|text| !text.is_empty());

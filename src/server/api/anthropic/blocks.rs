@@ -62,7 +62,10 @@ pub(super) fn text(place: &str, content: Value, glue: &str, warnings: &mut Vec<S
 /// Answers of tools, text and pictures.
 fn user(place: &str, content: Value, turns: &mut Turns, warnings: &mut Vec<String>) -> Result<()> {
     let blocks = match content {
-        Value::String(text) => return Ok(turns.user(place, text)),
+        Value::String(text) => {
+            turns.user(place, text);
+            return Ok(());
+        }
         Value::Array(blocks) => blocks,
         other => return Err(unexpected(&format!("{place}.content"), "a string or a list", &other)),
     };
@@ -125,7 +128,10 @@ fn result(place: &str, block: &mut Fields, turns: &mut Turns, warnings: &mut Vec
 fn assistant(place: &str, content: Value, turns: &mut Turns, warnings: &mut Vec<String>) -> Result<()> {
     turns.assistant(place);
     let blocks = match content {
-        Value::String(text) => return Ok(turns.said(place, Said::Text(text))),
+        Value::String(text) => {
+            turns.said(place, Said::Text(text));
+            return Ok(());
+        }
         Value::Array(blocks) => blocks,
         other => return Err(unexpected(&format!("{place}.content"), "a string or a list", &other)),
     };

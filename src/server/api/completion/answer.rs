@@ -9,6 +9,7 @@ use super::request::Shape;
 use crate::server::api::logprobs;
 use crate::server::app::Ready;
 use crate::server::job::Update;
+use crate::server::json::put;
 use crate::server::problem::Problem;
 use crate::server::reply::{Dialect, Reply, Totals};
 use crate::server::sse;
@@ -55,7 +56,7 @@ impl NativeAnswer {
         };
         let mut told = entry(token.id, &token.bytes, token.logprob.unwrap_or(f64::NEG_INFINITY));
         let top = token.top.iter().map(|&(id, logprob)| entry(id, self.model.tokenizer().piece(id), logprob));
-        told["top_logprobs"] = top.collect();
+        put(&mut told, "top_logprobs", top.collect::<Vec<_>>());
         told
     }
 

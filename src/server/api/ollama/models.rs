@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::server::api::models::has_vision;
 use crate::server::api::{check_model, read};
 use crate::server::app::{App, Ready};
+use crate::server::json::put;
 use crate::server::log::rfc3339;
 use crate::server::problem::Result;
 use crate::server::respond::{self, Answer};
@@ -23,10 +24,10 @@ pub(crate) fn tags(ready: &Ready) -> Result<Answer> {
 /// `GET /api/ps`: it is always loaded.
 pub(crate) fn running(ready: &Ready) -> Result<Answer> {
     let mut model = model(ready);
-    model["size_vram"] = 0.into();
+    put(&mut model, "size_vram", 0);
     // Far away, since it never goes.
-    model["expires_at"] = "9999-12-31T23:59:59Z".into();
-    model["context_length"] = ready.engine.options().context.into();
+    put(&mut model, "expires_at", "9999-12-31T23:59:59Z");
+    put(&mut model, "context_length", ready.engine.options().context);
     Ok(respond::json(&json!({ "models": [model] })))
 }
 

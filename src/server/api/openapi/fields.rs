@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::server::json::put;
+
 /// A member of a body.
 pub(super) struct Field {
     pub(super) name: &'static str,
@@ -18,7 +20,7 @@ impl Field {
         let example = serde_json::from_str::<Value>(self.example).unwrap_or_default();
         let mut schema = json!({ "description": self.about, "examples": [example] });
         if !self.types.is_empty() {
-            schema["type"] = self.types.into();
+            put(&mut schema, "type", self.types);
         }
         schema
     }

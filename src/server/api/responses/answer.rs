@@ -8,6 +8,7 @@ use crate::server::api::logprobs;
 use crate::server::app::{Ready, now};
 use crate::server::ids;
 use crate::server::job::Update;
+use crate::server::json::put;
 use crate::server::problem::Problem;
 use crate::server::reply::{Dialect, Reply, Totals};
 use crate::server::sse;
@@ -88,12 +89,14 @@ impl ResponseAnswer {
         };
         let mut response = self.response(status, Some(Totals::of(replies)));
         match status {
-            "incomplete" => response["incomplete_details"] = json!({ "reason": "max_output_tokens" }),
-            "failed" => response["error"] = json!({ "code": "server_error", "message": "the reply was cut off" }),
+            "incomplete" => put(&mut response, "incomplete_details", json!({ "reason": "max_output_tokens" })),
+            "failed" => {
+                put(&mut response, "error", json!({ "code": "server_error", "message": "the reply was cut off" }))
+            }
             _ => {}
         }
         if reason == Some(FinishReason::ContextFull) {
-            response["lemmy_finish"] = "context_full".into();
+            put(&mut response, "lemmy_finish", "context_full");
         }
         response
     }
@@ -121,7 +124,7 @@ impl ResponseAnswer {
         let name = match kind {
             Kind::Thought => "response.reasoning_text.delta",
             Kind::Text => {
-                delta["logprobs"] = self.pending.clone().into();
+                put(&mut delta, "logprobs", self.pending.clone());
                 open.logprobs.append(&mut self.pending);
                 "response.output_text.delta"
             }
@@ -147,7 +150,7 @@ impl ResponseAnswer {
         let place = json!({ "item_id": open.id, "output_index": index, "content_index": 0 });
         let with = |name: &str, value: Value| {
             let mut data = place.clone();
-            data[name] = value;
+            put(&mut data, name, value);
             data
         };
         match open.kind {
@@ -156,7 +159,7 @@ impl ResponseAnswer {
                 // A stop string has tokens whose text never comes.
                 open.logprobs.append(&mut self.pending);
                 let mut done = with("text", open.text.as_str().into());
-                done["logprobs"] = open.logprobs.clone().into();
+                put(&mut done, "logprobs", open.logprobs.clone());
                 self.event("response.output_text.done", done, out);
             }
         }
@@ -237,7 +240,7 @@ impl Dialect for ResponseAnswer {
 
     fn end(&mut self, replies: &[Reply], out: &mut String) {
         let response = self.ended(replies);
-        let name = format!("response.{}", response["status"].as_str().unwrap_or("failed"));
+        let name = format!("response.{}", response.get("status").and_then(Value::as_str).unwrap_or("failed"));
         self.event(&name, json!({ "response": response }), out);
     }
 
@@ -245,7 +248,7 @@ impl Dialect for ResponseAnswer {
         let error = json!({ "code": problem.code, "message": problem.message, "param": problem.param });
         self.event("error", error, out);
         let mut response = self.response("failed", None);
-        response["error"] = json!({ "code": "server_error", "message": problem.message });
+        put(&mut response, "error", json!({ "code": "server_error", "message": problem.message }));
         self.event("response.failed", json!({ "response": response }), out);
     }
 }

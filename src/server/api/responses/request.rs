@@ -180,12 +180,11 @@ fn tools(
 }
 
 /// A choice as chat completions have it: there what is chosen has a name of its own.
-fn nested(mut choice: Value) -> Value {
+fn nested(choice: Value) -> Value {
     let name = match choice.get("type").and_then(Value::as_str) {
         Some("function") => "function",
         Some("allowed_tools") => "allowed_tools",
         _ => return choice,
     };
-    let kind = choice["type"].take();
-    json!({ "type": kind, name: choice })
+    json!({ "type": name, name: choice })
 }
