@@ -3,7 +3,7 @@
 import anthropic
 
 import world
-from check import LOCKED_KEY, LOCKED_URL, SEES, URL, becomes, case, endless, equal, holds, main, refused
+from check import LOCKED_KEY, LOCKED_URL, SEES, URL, becomes, case, endless, equal, health, holds, main, refused
 
 client = anthropic.Anthropic(base_url=URL, api_key="any")
 TOOL = {
@@ -13,9 +13,14 @@ TOOL = {
 }
 
 
-def ask(question=world.SUM, of=client, **more):
+# Anthropic's own models have no temperature any more, so the client has no argument for it.
+GREEDY = {"temperature": 0}
+
+
+def ask(question=world.SUM, of=client, body=GREEDY, **more):
     messages = question if isinstance(question, list) else [{"role": "user", "content": question}]
-    return of.messages.create(model="lemmy-nano", messages=messages, **{"max_tokens": 256, "temperature": 0, **more})
+    asked = {"model": "lemmy-nano", "messages": messages, "max_tokens": 256, "extra_body": body, **more}
+    return of.messages.create(**asked)
 
 
 def text(answer):
@@ -49,7 +54,8 @@ def it_remembers():
 @case
 def a_stream_says_the_same():
     messages = [{"role": "user", "content": world.FACT}]
-    with client.messages.stream(model="lemmy-nano", max_tokens=256, messages=messages, temperature=0) as stream:
+    asked = {"model": "lemmy-nano", "max_tokens": 256, "messages": messages, "extra_body": GREEDY}
+    with client.messages.stream(**asked) as stream:
         pieces = list(stream.text_stream)
         final = stream.get_final_message()
     equal("pieces", "".join(pieces), world.FACT_ANSWER)
@@ -81,8 +87,8 @@ def tools_round_trip():
 @case
 def a_call_in_a_stream():
     messages = [{"role": "user", "content": world.WEATHER_QUESTION}]
-    asked = {"model": "lemmy-nano", "max_tokens": 256, "messages": messages, "tools": [TOOL], "temperature": 0}
-    with client.messages.stream(**asked) as stream:
+    asked = {"model": "lemmy-nano", "max_tokens": 256, "messages": messages, "extra_body": GREEDY}
+    with client.messages.stream(**asked, tools=[TOOL]) as stream:
         final = stream.get_final_message()
     (call,) = [block for block in final.content if block.type == "tool_use"]
     equal("call", (call.name, call.input), ("get_weather", {"city": "Lisbon"}))
@@ -124,7 +130,7 @@ def ends():
 
 @case
 def errors():
-    refused("temperature", anthropic.BadRequestError, lambda: ask(temperature=-1))
+    refused("temperature", anthropic.BadRequestError, lambda: ask(body={"temperature": -1}))
     equal("the right key", text(ask(of=anthropic.Anthropic(base_url=LOCKED_URL, api_key=LOCKED_KEY))), world.SUM_ANSWER)
     wrong = anthropic.Anthropic(base_url=LOCKED_URL, api_key="wrong", max_retries=0)
     error = refused("a wrong key", anthropic.AuthenticationError, lambda: ask(of=wrong))
@@ -135,9 +141,10 @@ def errors():
 
 @case
 def a_client_that_leaves_frees_its_slot():
-    stream = ask("Tell me a story.", stream=True, max_tokens=100_000, extra_body={"logit_bias": endless()})
+    stream = ask("Tell me a story.", stream=True, max_tokens=100_000, body={**GREEDY, "logit_bias": endless()})
     for _ in range(4):
         next(iter(stream))
+    equal("running before", health(URL)["slots_processing"], 1)
     stream.close()
     becomes(URL, "slots_processing", 0, seconds=10)
     equal("afterwards", text(ask()), world.SUM_ANSWER)
