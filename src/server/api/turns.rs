@@ -180,7 +180,7 @@ pub(crate) fn flat_tools(
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
     use super::*;
 

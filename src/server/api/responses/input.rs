@@ -131,7 +131,7 @@ pub(super) fn tool(i: usize, tool: Value, warnings: &mut Vec<String>) -> Result<
 
 #[cfg(test)]
 mod tests {
-    #![allow(clippy::unwrap_used, clippy::indexing_slicing)]
+    #![allow(clippy::panic, clippy::unwrap_used, clippy::indexing_slicing)]
 
     use lemmy_core::Message;
 
