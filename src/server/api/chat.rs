@@ -11,10 +11,10 @@ use serde_json::json;
 
 use self::answer::ChatAnswer;
 use self::request::Wish;
-use super::{check_model, read};
+use super::{check_model, count, read};
 use crate::server::app::App;
 use crate::server::log::Trace;
-use crate::server::problem::{Problem, Result};
+use crate::server::problem::Result;
 use crate::server::reply;
 use crate::server::respond::{self, Answer};
 
@@ -33,8 +33,6 @@ pub(crate) async fn count(app: &Arc<App>, request: Request<Incoming>) -> Result<
     let mut fields = read(app, request).await?;
     check_model(app, ready, &mut fields)?;
     let wish = Wish::read(app, ready, fields)?.request;
-    let app = app.clone();
-    let counted = tokio::task::spawn_blocking(move || app.ready()?.engine.count(wish)).await;
-    let tokens = counted.unwrap_or_else(|_| Err(Problem::internal("the prompt could not be counted")))?;
+    let tokens = count::tokens(app, wish).await?;
     Ok(respond::json(&json!({ "object": "response.input_tokens", "input_tokens": tokens })))
 }

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use lemmy_core::{Event, FinishReason, GenerateOptions, Model, Special, TokenEvent, TokenId};
 use serde_json::{Map, Value, json};
 
+use super::logprobs::finite;
 use super::{check_model, read, sampling, tokens};
 use crate::server::app::{App, Ready, now};
 use crate::server::fields::{Fields, missing, unexpected};
@@ -165,7 +166,6 @@ impl TextAnswer {
     fn logprobs(&self, tokens: &[TokenEvent], mut offset: usize) -> Value {
         let tokenizer = self.model.tokenizer();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let finite = |logprob: f64| if logprob.is_finite() { logprob.max(-9999.0) } else { -9999.0 };
         let (mut names, mut values, mut tops, mut offsets) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for token in tokens.iter().filter(|token| !tokenizer.is_control(token.id)) {
             names.push(text(&token.bytes));

@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use lemmy_core::chat::Zone;
-use lemmy_core::{Event, Finish, FinishReason, Model, TokenEvent};
+use lemmy_core::{Event, Finish, FinishReason, Model};
 use serde_json::{Map, Value, json};
 
 use super::request::{Shape, StreamUsage};
+use crate::server::api::logprobs;
 use crate::server::app::{Ready, now};
 use crate::server::job::Update;
 use crate::server::log::finish_name;
@@ -131,27 +131,6 @@ impl ChatAnswer {
         }
     }
 
-    /// A token, if it is one of those that are told.
-    fn token(&self, token: &TokenEvent) -> Option<Value> {
-        let tokenizer = self.model.tokenizer();
-        if token.zone != Zone::Text || tokenizer.is_control(token.id) {
-            return None;
-        }
-        let entry = |bytes: &[u8], logprob: f64| {
-            // Finite always: JSON has no infinity.
-            let logprob = if logprob.is_finite() { logprob.max(-9999.0) } else { -9999.0 };
-            let mut entry = Map::new();
-            entry.insert("token".into(), String::from_utf8_lossy(bytes).into());
-            entry.insert("logprob".into(), logprob.into());
-            entry.insert("bytes".into(), bytes.into());
-            entry
-        };
-        let mut told = entry(&token.bytes, token.logprob.unwrap_or(f64::NEG_INFINITY));
-        let top = token.top.iter().map(|&(id, logprob)| Value::Object(entry(tokenizer.piece(id), logprob)));
-        told.insert("top_logprobs".into(), top.collect());
-        Some(Value::Object(told))
-    }
-
     /// The chunk that ends a choice; the last one to end carries what is said once.
     fn last(&mut self, choice: usize, replies: Option<&[Reply]>, out: &mut String) {
         let Some(finish) = self.choices.get(choice).and_then(|state| state.finish) else { return };
@@ -214,7 +193,8 @@ impl Dialect for ChatAnswer {
                 });
                 message.insert("tool_calls".into(), calls.collect());
             }
-            let tokens: Vec<Value> = reply.tokens.iter().filter_map(|token| self.token(token)).collect();
+            let tokens: Vec<Value> =
+                reply.tokens.iter().filter_map(|token| logprobs::entry(&self.model, token)).collect();
             let logprobs = match self.shape.has_logprobs {
                 true => json!({ "content": tokens, "refusal": null }),
                 false => Value::Null,
@@ -288,7 +268,7 @@ impl ChatAnswer {
             Event::Text(text) => self.text(choice, text, false, out),
             Event::Thinking(text) => self.text(choice, text, true, out),
             Event::Token(token) => {
-                let told = self.token(token);
+                let told = logprobs::entry(&self.model, token);
                 if let Some(state) = self.choices.get_mut(choice) {
                     state.tokens.extend(told);
                 }
