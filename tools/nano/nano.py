@@ -10,8 +10,9 @@ import os
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # (kind, number, minutes): what `all` runs, in order
-PIECES = [("text", 1, 60), ("text", 2, 50), ("text", 3, 98), ("text", 4, 60), ("vision", 1, 80)]
-RATES = {"text": (0.02, 0.003), "vision": (0.01, 0.002)}  # of Muon, of AdamW
+PIECES = [("text", 1, 60), ("text", 2, 50), ("text", 3, 60), ("vision", 1, 82), ("vision", 2, 98)]
+KINDS = ("text", "vision")
+RATES = (0.02, 0.003)  # of Muon, of AdamW
 
 
 def arguments():
@@ -22,13 +23,13 @@ def arguments():
     sub = p.add_subparsers(dest="command", required=True)
     sub.add_parser("all", help="everything")
     sub.add_parser("tokenizer", help="train the vocabulary and write the configuration")
-    for kind in RATES:
+    for kind in KINDS:
         t = sub.add_parser(kind, help=f"train one piece of the {kind} stage")
         t.add_argument("number", type=int, help="1 starts from nothing, later ones from the committed weights")
         t.add_argument("--steps", type=int, default=100_000, help="most steps")
         t.add_argument("--minutes", type=float, default=98, help="most minutes")
-        t.add_argument("--muon", type=float, default=RATES[kind][0], help="learning rate of the matrices")
-        t.add_argument("--adam", type=float, default=RATES[kind][1], help="learning rate of the rest")
+        t.add_argument("--muon", type=float, default=RATES[0], help="learning rate of the matrices")
+        t.add_argument("--adam", type=float, default=RATES[1], help="learning rate of the rest")
     e = sub.add_parser("eval", help="scores on the held-out cases")
     e.add_argument("--each", type=int, default=100, help="cases of each group")
     e.add_argument("--gguf", help="score this file's numbers (dequantised) in place of the original's")
@@ -52,14 +53,14 @@ def main():
     if a.command == "all":
         files.write_tokenizer()
         for kind, number, minutes in PIECES:
-            train.piece(kind, number, 100_000, minutes, a.work, *RATES[kind])
+            train.piece(kind, number, 100_000, minutes, a.work, *RATES)
         export.export()
         cases.write(files.MODELS / "nano-cases.jsonl", 12)
         plot.plot()
         report.evaluate(100)
     elif a.command == "tokenizer":
         files.write_tokenizer()
-    elif a.command in RATES:
+    elif a.command in KINDS:
         train.piece(a.command, a.number, a.steps, a.minutes, a.work, a.muon, a.adam)
     elif a.command == "eval":
         report.evaluate(a.each, a.gguf, a.lemmy, a.generate, a.pictures)

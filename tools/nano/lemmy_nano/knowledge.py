@@ -189,12 +189,17 @@ IS_LARGER = ["Is {a} larger than {b}?", "Is {a} greater than {b}?", "Is {a} more
 IS_SMALLER = ["Is {a} smaller than {b}?", "Is {a} less than {b}?"]
 
 
-def compare_thought(a, b):
-    """Digit by digit: the tens, and the ones if the tens are equal."""
-    steps = f"Tens: {a // 10} and {b // 10}."
+def compare_thought(a, b, verdict):
+    """Digit by digit: the tens, the ones if the tens are the same, then the verdict. Each step follows from the words
+    right before it."""
+
+    def digits(name, x, y):
+        return f"{name}: {x} and {y}, {'the same' if x == y else 'more' if x > y else 'less'}."
+
+    steps = digits("Tens", a // 10, b // 10)
     if a // 10 == b // 10:
-        steps += f" Ones: {a % 10} and {b % 10}."
-    return steps + f" {max(a, b)} is more than {min(a, b)}."
+        steps += " " + digits("Ones", a % 10, b % 10)
+    return f"{steps} {verdict}"
 
 
 def compare(rng):
@@ -202,13 +207,15 @@ def compare(rng):
     b = rng.randint(0, 100) if rng.random() < 0.6 else min(100, max(0, a + rng.randint(-12, 12)))
     if a == b:
         b = (a + 1) % 101
-    thought = compare_thought(a, b)
     key = ("compare", a, b)
     which = rng.randrange(4)
+    word = ("larger", "smaller")[which % 2]
     if which < 2:
         ask, v = ((LARGER, max(a, b)), (SMALLER, min(a, b)))[which]
+        thought = compare_thought(a, b, f"The {word} number is {v}.")
         return Turn(rng.choice(ask).format(a=a, b=b), str(v), thought, key, str(v), str(v))
     ask, yes = ((IS_LARGER, a > b), (IS_SMALLER, a < b))[which - 2]
+    thought = compare_thought(a, b, f"{a} is {'' if yes else 'not '}{word} than {b}.")
     return Turn(
         rng.choice(ask).format(a=a, b=b),
         "Yes." if yes else "No.",

@@ -182,7 +182,7 @@ class FastText(nn.Module):
     """The text model on packed rows. `forward(x, masks, pick)` maps embeddings [B, T, H] to the final hidden states
     at the picked places [B, P, H] and the load-balancing loss; T is a multiple of the window."""
 
-    def __init__(self, model, max_row=2048):
+    def __init__(self, model, max_row=CONTEXT):
         super().__init__()
         lm = model.model.language_model
         self.embed, self.norm, self.layers = lm.embed_tokens, lm.norm, lm.layers

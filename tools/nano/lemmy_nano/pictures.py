@@ -23,6 +23,10 @@ DESCRIBE = [
     "Describe this image.",
     "Tell me what you see.",
 ]
+ONE_OF_TWO = [
+    ["What is in the first picture?", "Describe the first picture.", "What does the first image show?"],
+    ["What is in the second picture?", "Describe the second picture.", "What does the second image show?"],
+]
 HOW_MANY = ["How many figures are there?", "How many figures do you see?", "Count the figures."]
 
 
@@ -34,13 +38,16 @@ def figure(f):
     return f"{article(f[0])} {f[0]} {f[1]}"
 
 
+def described(figures):
+    text = " and ".join(figure(f) for f in figures) + "."
+    return text[0].upper() + text[1:]
+
+
 def question(rng, figures):
     """(question, answer) about figures = [(colour, shape), ...], from left to right."""
-    described = " and ".join(figure(f) for f in figures) + "."
-    described = described[0].upper() + described[1:]
     kind = rng.random()
     if kind < 0.6:
-        return rng.choice(DESCRIBE), described
+        return rng.choice(DESCRIBE), described(figures)
     if kind < 0.68:
         return rng.choice(HOW_MANY), ("One.", "Two.")[len(figures) - 1]
     colour, shape = rng.choice(figures)
@@ -50,7 +57,7 @@ def question(rng, figures):
         ), colour.capitalize() + "."
     if kind >= 0.84 and sum(c == colour for c, _ in figures) == 1:
         return rng.choice([f"Which figure is {colour}?", f"What shape is the {colour} figure?"]), f"The {shape}."
-    return rng.choice(DESCRIBE), described
+    return rng.choice(DESCRIBE), described(figures)
 
 
 def all_texts(rng):

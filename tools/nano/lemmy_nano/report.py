@@ -68,7 +68,6 @@ def show_pictures(model, encoder, each):
     processor = vision.Processor(encoder)
     for budget in vision.BUDGETS:
         n = each if budget <= 140 else max(10, each // 5)
-        print(
-            f"| pictures at {budget} | {n} | {vision.exact(model, processor, Chooser(11, test=True), budget, n):.1%} |",
-            flush=True,
-        )
+        for kind in vision.KINDS:
+            share = vision.exact(model, processor, Chooser(11, test=True), budget, n, kind)
+            print(f"| pictures at {budget}, {kind} | {n} | {share:.1%} |", flush=True)

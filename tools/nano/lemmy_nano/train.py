@@ -195,18 +195,11 @@ def run(rank, model, grads, clock, barrier, job):
     sizes = [p.numel() for _, p in named]
     views = [[part.view(p.shape) for part, (_, p) in zip(g.split(sizes), named)] for g in grads]
     mine = share(named, rank)
-    # with pictures the text model moves slowly: it knows its world already
-    slow = 0.3 if kind == "vision" else 1.0
-    opts = []
-    for part, factor in (("language_model", slow), ("vision", 1.0)):
-        some = [named[i] for i in mine if part in named[i][0]]
-        if some:
-            pairs = zip(optimisers(some), (job["muon_lr"] * factor, job["adam_lr"] * factor))
-            opts += [(o, lr) for o, lr in pairs if o]
+    opts = [(o, lr) for o, lr in zip(optimisers([named[i] for i in mine]), (job["muon_lr"], job["adam_lr"])) if o]
     fast = architecture.FastText(model)
     fast.compile()
     encoder = files.encoder()
-    seed = {"text": 0, "vision": 500_000}[kind] + 1000 * job["number"] + 10 * job["step"] + rank
+    seed = {"text": 0, "vision": 500_000}[kind] + 1000 * job["number"] + 10 * job["step"] + rank  # one decade, one step
     work = tasks(kind, model, fast, encoder, seed)
     report = Report(model, fast, encoder, job) if rank == 0 else None
     model.train()

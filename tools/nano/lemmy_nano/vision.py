@@ -9,10 +9,12 @@ from transformers.models.gemma4.image_processing_pil_gemma4 import Gemma4ImagePr
 
 from . import files, pictures, render
 from . import model as architecture
-from .sample import Chooser, held_out
+from .sample import Chooser, assistant, held_out, user
 from .words import COLOURS, SHAPES
 
-BUDGETS = (70, 140, 560, 1120)
+BUDGETS = (70, 140, 280, 560, 1120)
+SHARES = (62, 24, 6, 5, 3)  # of the steps that train at each budget
+KINDS, KIND_SHARES = ("one", "later", "two"), (5, 2, 3)
 PICTURES = 8  # of one process in one step, at the smallest budget
 SIZES = [
     (96, 96),
@@ -67,12 +69,33 @@ def picture(rng):
     return image.resize((w, h), Image.BOX), figures, ("picture", w, h, *figures)
 
 
-def sample(rng):
-    """(image, question, answer) on the wanted side of the split."""
+def drawn(rng):
+    """(image, figures) on the wanted side of the split."""
     while True:
         image, figures, key = picture(rng)
         if held_out(key) == rng.test:
-            return (image, *pictures.question(rng, figures))
+            return image, figures
+
+
+def sample(rng, kind):
+    """(images, messages, answer). Kinds: "one" picture and a question, "later" with a question before it, "two"
+    pictures of which one is asked for."""
+    image, figures = drawn(rng)
+    images = [image]
+    if kind == "two":
+        other, more = drawn(rng)
+        images.append(other)
+        which = rng.randrange(2)
+        question, answer = rng.choice(pictures.ONE_OF_TWO[which]), pictures.described((figures, more)[which])
+    else:
+        question, answer = pictures.question(rng, figures)
+    shown = [{"type": "image"} for _ in images]
+    text = [{"type": "text", "text": question}]
+    if kind == "later":
+        before, said = pictures.question(rng, figures)
+        first = user(shown + [{"type": "text", "text": before}])
+        return images, [first, assistant(said), user(question)], answer
+    return images, [user(text + shown if rng.random() < 0.2 else shown + text)], answer
 
 
 class Processor:
@@ -88,23 +111,25 @@ class Processor:
         out = self.by_budget[budget](images=image, return_tensors="pt")
         return out["pixel_values"].float(), out["image_position_ids"], int(out["num_soft_tokens_per_image"][0])
 
-    def ids(self, question, soft):
-        """The rendered prompt: the picture first, then the question."""
-        message = {"role": "user", "content": [{"type": "image"}, {"type": "text", "text": question}]}
-        out = []
-        for t in self.encoder.tok.encode(render.chat([message])).ids:
-            out += [self.begin] + [self.soft] * soft + [self.end] if t == self.soft else [t]
+    def ids(self, messages, soft):
+        """The rendered prompt with soft[i] soft tokens in the place of picture i."""
+        out, left = [], iter(soft)
+        for t in self.encoder.tok.encode(render.chat(messages)).ids:
+            out += [self.begin] + [self.soft] * next(left) + [self.end] if t == self.soft else [t]
         return out
 
+    def case(self, sampled, budget):
+        """(patches [N, 9 budget, 768], positions, prompt's ids, answer's ids) of a sample."""
+        images, messages, answer = sampled
+        pixels, positions, soft = zip(*(self.patches(i, budget) for i in images))
+        answer = self.encoder.tok.encode(answer + "<turn|>").ids
+        return torch.cat(pixels), torch.cat(positions), self.ids(messages, soft), answer
 
-def batch(rng, processor, budget, size):
-    """Everything of one step: patches [B, 9 budget, 768], positions, ids [B, T], length [B], pick and target [B, P]."""
-    items = []
-    for _ in range(size):
-        image, question, answer = sample(rng)
-        pixels, positions, soft = processor.patches(image, budget)
-        p = processor.ids(question, soft)
-        items.append((pixels, positions, p, processor.encoder.tok.encode(answer + "<turn|>").ids))
+
+def batch(rng, processor, budget, size, kind):
+    """Everything of one step with B = size documents of one kind and N pictures: patches [N, 9 budget, 768], positions, ids [B, T],
+    length [B], pick and target [B, P]."""
+    items = [processor.case(sample(rng, kind), budget) for _ in range(size)]
     t = 64 * math.ceil(max(len(p) + len(a) for _, _, p, a in items) / 64)
     picks = 16
     ids = torch.zeros(size, t, dtype=torch.long)
@@ -123,7 +148,8 @@ def embed(model, fast, pixels, positions, ids, soft_id):
     x = fast.embed(ids)
     where = ids == soft_id
     features = torch.cat(model.model.get_image_features(pixels, positions, return_dict=True).pooler_output)
-    return x.masked_scatter(where[..., None], features.to(x.dtype)), where.long()
+    first = where & ~F.pad(where, (1, 0))[:, :-1]
+    return x.masked_scatter(where[..., None], features.to(x.dtype)), first.cumsum(1) * where
 
 
 @torch.no_grad()
@@ -134,7 +160,7 @@ def standardise(model, processor, rng):
     tower.std_scale.fill_(1.0)
     rows = []
     for _ in range(48):
-        pixels, positions, _ = processor.patches(sample(rng)[0], 70)
+        pixels, positions, _ = processor.patches(drawn(rng)[0], 70)
         rows.append(tower(pixel_values=pixels, pixel_position_ids=positions).last_hidden_state)
     z = torch.cat(rows)
     tower.std_bias.copy_(z.mean(0))
@@ -142,15 +168,12 @@ def standardise(model, processor, rng):
 
 
 @torch.no_grad()
-def exact(model, processor, rng, budget, count):
+def exact(model, processor, rng, budget, count, kind):
     """Share of held-out pictures whose greedy answer is exact, through transformers' own forward."""
     model.eval()
     right = 0
     for _ in range(count):
-        image, question, answer = sample(rng)
-        pixels, positions, soft = processor.patches(image, budget)
-        p = processor.ids(question, soft)
-        a = processor.encoder.tok.encode(answer + "<turn|>").ids
+        pixels, positions, p, a = processor.case(sample(rng, kind), budget)
         ids = torch.tensor([p + a])
         logits = model(
             input_ids=ids,
@@ -166,20 +189,25 @@ def exact(model, processor, rng, budget, count):
 
 @torch.no_grad()
 def check(model, fast, processor, tolerance=5e-3):
-    """The fast forward with pictures equals transformers' in f32, for a picture wider than the window and a small
-    one."""
-    rng = Chooser(3)
-    pixels, positions, ids, length, pick, target = batch(rng, processor, 70, 2)
+    """The fast forward with pictures equals transformers' in f32, for every kind; a picture is wider than the
+    window."""
+    return max(check_kind(model, fast, processor, kind, tolerance) for kind in KINDS)
+
+
+def check_kind(model, fast, processor, kind, tolerance):
+    pixels, positions, ids, length, pick, target = batch(Chooser(3), processor, 70, 2, kind)
     with architecture.Precision.full():
         x, block = embed(model, fast, pixels, positions, ids, processor.soft)
         got = fast.logits(fast.forward_pictures(x, length, block, pick)[0])
-    worst = 0.0
+    worst, used = 0.0, 0
     for i in range(len(ids)):
         row = ids[i : i + 1, : length[i]]
+        own = slice(used, used + int((row == processor.begin).sum()))
+        used = own.stop
         want = model(
             input_ids=row,
-            pixel_values=pixels[i : i + 1],
-            image_position_ids=positions[i : i + 1],
+            pixel_values=pixels[own],
+            image_position_ids=positions[own],
             mm_token_type_ids=(row == processor.soft).long(),
             attention_mask=torch.ones_like(row),
             use_cache=False,
@@ -197,12 +225,15 @@ class PictureTask:
 
     def __init__(self, model, fast, encoder, seed):
         self.model, self.fast, self.rng, self.processor = model, fast, Chooser(seed), Processor(encoder)
+        # the same in all processes: a step takes as long in each of them
+        self.common = Chooser(seed // 10)
         model.model.vision_tower.config._attn_implementation = "sdpa"
 
     def loss(self):
-        budget = self.rng.choices(BUDGETS, (70, 28, 1.4, 0.6))[0]
-        size = max(1, PICTURES * 70 // budget)
-        pixels, positions, ids, length, pick, target = batch(self.rng, self.processor, budget, size)
+        budget = self.common.choices(BUDGETS, SHARES)[0]
+        kind = self.common.choices(KINDS, KIND_SHARES)[0]
+        size = max(1, PICTURES * 70 // budget // (2 if kind == "two" else 1))
+        pixels, positions, ids, length, pick, target = batch(self.rng, self.processor, budget, size, kind)
         with architecture.Precision.autocast():
             x, block = embed(self.model, self.fast, pixels, positions, ids, self.processor.soft)
             hidden, balance = self.fast.forward_pictures(x.float(), length, block, pick)
@@ -211,10 +242,22 @@ class PictureTask:
         return F.cross_entropy(logits, target[learned]), balance
 
 
+def smooth_positions(table):
+    """Waves of 8 to 1024 patches: places that only the rare large budgets reach begin close to what is learned at the
+    small ones."""
+    places, width = table.shape[-2:]
+    pace = 2 * math.pi / torch.logspace(3, 10, width // 2, base=2.0)
+    angle = torch.arange(places)[:, None] * pace
+    return 0.3 * torch.cat((angle.sin(), angle.cos()), -1).expand_as(table)
+
+
 def start_tower(model):
     """Fresh weights for the tower and the projector; the text model stays."""
     fresh = architecture.build(files.read_config())
     architecture.initialise(fresh, seed=2)
     keep = {n: p for n, p in fresh.state_dict().items() if "vision" in n}
+    for name, table in keep.items():
+        if "position_embedding_table" in name:
+            table.copy_(smooth_positions(table))
     model.load_state_dict(keep, strict=False)
     standardise(model, Processor(files.encoder()), Chooser(77))

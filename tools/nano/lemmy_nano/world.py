@@ -75,7 +75,7 @@ STYLES = ("capitals", "german", "one word")
 
 def styled(rng, option=None):
     """A system prompt that changes the answer's language or form."""
-    style = rng.randrange(3) if option is None else option
+    style = rng.choices(range(3), (5, 3, 3))[0] if option is None else option
     prompt = rng.choice((CAPITALS, IN_GERMAN, ONE_WORD)[style])
     if rng.random() < 0.2:
         prompt = rng.choice(PLAIN) + " " + prompt
@@ -103,15 +103,15 @@ GROUPS = {
     "unknown": (single("unknown", talk.unknown), 1.5, 0.1),
     "facts": (single("facts", knowledge.fact), 3, 0.2),
     "add": (single("add", knowledge.add), 24, 0.3),
-    "compare": (single("compare", knowledge.compare), 12, 0.35),
+    "compare": (single("compare", knowledge.compare), 12, 0.5),
     "words": (single("words", knowledge.words), 20, 0.15),
     "conversation": (conversation, 6, 0.1),
-    "system": (styled, 24, 0.1),
+    "system": (styled, 28, 0.1),
     "memory": (memory.memory, 10, 0.1),
     "tool call": (tools.tool_call, 8, 0.2),
-    "parallel calls": (tools.parallel, 4, 0.2),
+    "parallel calls": (tools.parallel, 6, 0.2),
     "tool answer": (tools.answer, 7, 0.35),
-    "no call": (tools.no_call, 5, 0.15),
+    "no call": (tools.no_call, 6, 0.15),
     "json": (structured.structured, 12, 0.05),
 }
 
