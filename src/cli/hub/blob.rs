@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::api::{Hub, RemoteFile, Trouble};
 use super::cache::RepoFolder;
 use super::stream::{Broken, Source};
+use crate::cli::digest::hex;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::note;
 use crate::cli::units::bytes;
@@ -313,7 +314,6 @@ impl Digester {
     }
 
     fn hex(self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self {
             Self::Large(digest) => hex(digest.finalize().as_slice()),
             Self::Small(digest) => hex(digest.finalize().as_slice()),
