@@ -35,7 +35,7 @@ pub(crate) use settings::{HubArgs, PlaceArgs, is_offline};
 #[cfg(feature = "pull")]
 const LARGE: u64 = 1 << 30;
 
-/// The file of the model that a name means; one that is not there is downloaded, with its vision tower if that is wanted.
+/// The file of the model that a name means; one that is not there is downloaded, if wanted with its vision tower.
 pub(crate) fn model(name: &HubName, args: &HubArgs, with_tower: bool) -> Result<PathBuf> {
     let mut name = name.clone();
     if let Some(file) = &args.hf_file {

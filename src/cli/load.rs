@@ -54,8 +54,8 @@ impl ModelName {
         Ok((place, words))
     }
 
-    /// As [`split`](Self::split), for a command that takes Lemmy Nano if no model is named: `None`. `with_tower`: whether
-    /// a download brings the vision tower too.
+    /// As [`split`](Self::split), for a command that takes Lemmy Nano if no model is named: `None`. `with_tower`:
+    /// whether a download brings the vision tower too.
     pub(crate) fn split_or_nano<'a>(
         &'a self,
         words: &'a [String],
@@ -78,8 +78,7 @@ impl ModelName {
     }
 }
 
-/// How a model is loaded. Rare flags are hidden: they would crowd the help of every command; docs/performance.md tells of
-/// them.
+/// How a model is loaded. Rare flags are hidden, since they would crowd every help; docs/performance.md has them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
     /// Threads (default: one for each CPU)

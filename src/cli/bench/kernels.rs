@@ -1,4 +1,4 @@
-//! `--kernels`: every way in which this CPU can multiply the model's weights, against the one that a forward pass takes.
+//! `--kernels`: every way in which this CPU can multiply the model's weights, against the one that is in use.
 //!
 //! A way is a set of kernels, given all tokens at once, or a few at a time, or more than there are: a set goes another
 //! way inside with few tokens than with many, and the last two show where that should change.
@@ -19,7 +19,7 @@ use crate::cli::system;
 
 /// Tokens that a product is made for.
 const TOKENS: [usize; 8] = [1, 2, 4, 6, 8, 12, 36, 132];
-/// From here on a product is bound by arithmetic wherever its weights are, and the plain set is far too slow to wait for.
+/// From here on a product is bound by arithmetic wherever its weights are; above it nobody waits for the plain set.
 const MANY: usize = 12;
 /// Rows that are taken of a matrix: enough for a measurement.
 const ROWS: usize = 4096;
