@@ -266,7 +266,13 @@ pub(super) fn kernels_json(contests: &[Contest]) -> Value {
             "ways": ways.collect::<Vec<_>>(),
         })
     });
-    json!({ "cpu": system::cpu(), "isa": system::isa(), "load_avg": system::load_average(), "products": products.collect::<Vec<_>>() })
+    let products: Vec<_> = products.collect();
+    json!({
+        "cpu": system::cpu(),
+        "isa": system::isa(),
+        "load_avg": system::load_average(),
+        "products": products,
+    })
 }
 
 #[cfg(test)]
