@@ -49,7 +49,7 @@ const TWICE: Duration = Duration::from_secs(2);
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let texts = args.talk.read()?;
-    let (place, words) = args.model.split_or_nano(&[])?;
+    let (place, words) = args.model.split_or_nano(&[], args.talk.wants_tower())?;
     if let Some(word) = words.first() {
         return Err(Failure::usage(format!("found `{word}` behind --model (expected nothing: chat asks by itself)")));
     }

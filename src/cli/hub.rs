@@ -35,8 +35,8 @@ pub(crate) use settings::{HubArgs, PlaceArgs, is_offline};
 #[cfg(feature = "pull")]
 const LARGE: u64 = 1 << 30;
 
-/// The file of the model that a name means; one that is not there is downloaded.
-pub(crate) fn model(name: &HubName, args: &HubArgs) -> Result<PathBuf> {
+/// The file of the model that a name means; one that is not there is downloaded, if wanted with its vision tower.
+pub(crate) fn model(name: &HubName, args: &HubArgs, with_tower: bool) -> Result<PathBuf> {
     let mut name = name.clone();
     if let Some(file) = &args.hf_file {
         name.pick = Pick::File(file.clone());
@@ -53,7 +53,7 @@ pub(crate) fn model(name: &HubName, args: &HubArgs) -> Result<PathBuf> {
         let failure = Failure::not_found(format!("{name}: not downloaded, and --offline asks no hub"));
         return cached.ok_or_else(|| failure.hint(format!("lemmy pull {name}")));
     }
-    download(&name, args, &folder, cached)
+    download(&name, args, &folder, with_tower, cached)
 }
 
 /// The file of a model that is in the cache with all of its parts.
@@ -68,20 +68,27 @@ pub(crate) fn cached(folder: &RepoFolder, name: &HubName) -> Result<Option<PathB
 }
 
 #[cfg(not(feature = "pull"))]
-fn download(name: &HubName, _: &HubArgs, _: &RepoFolder, cached: Option<PathBuf>) -> Result<PathBuf> {
+fn download(name: &HubName, _: &HubArgs, _: &RepoFolder, _: bool, cached: Option<PathBuf>) -> Result<PathBuf> {
     let message = format!("{name}: not downloaded, and this build cannot (expected the cargo feature `pull`)");
     cached.ok_or_else(|| Failure::not_found(message).hint("download the .gguf file yourself and give its path"))
 }
 
 #[cfg(feature = "pull")]
-fn download(name: &HubName, args: &HubArgs, folder: &RepoFolder, cached: Option<PathBuf>) -> Result<PathBuf> {
+fn download(
+    name: &HubName,
+    args: &HubArgs,
+    folder: &RepoFolder,
+    with_tower: bool,
+    cached: Option<PathBuf>,
+) -> Result<PathBuf> {
     use super::output::note;
     use super::question::ask;
     use super::units::bytes;
 
     let hub = std::sync::Arc::new(Hub::new(Endpoint::from_environment()?, Token::find(args.hf_token.as_deref())?));
     let get = || -> Result<PathBuf, Trouble> {
-        let plan = Plan::new(&hub, folder, name, &Companion::Usual, false)?;
+        let companion = if with_tower { Companion::Usual } else { Companion::None };
+        let plan = Plan::new(&hub, folder, name, &companion, false)?;
         if plan.missing > LARGE && !args.yes {
             let size = bytes(plan.missing);
             match ask(format_args!("{name}: not downloaded yet. Download {size}?")) {

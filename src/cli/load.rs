@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
-use lemmy_core::{CancelToken, KvType, LoadMode, Model, ModelBuilder, ThreadPool};
+use lemmy_core::{CancelToken, LoadMode, Model, ModelBuilder, ThreadPool};
 
 use super::failure::{Failure, Result};
 use super::hub::HubArgs;
@@ -13,6 +13,7 @@ use super::locate::Place;
 use super::nano;
 use super::output::note;
 use super::progress::{Progress, Unit};
+use super::resident;
 use super::signals::Signals;
 
 /// MODEL as the first word, as `-m`, or as LEMMY_MODEL.
@@ -42,9 +43,10 @@ impl ModelName {
         }
     }
 
-    /// The model and the other words: with `-m` the first word is one of them.
+    /// The model and the other words: with `-m` the first word is one of them. If it is downloaded for this, then
+    /// without a vision tower.
     pub(crate) fn split<'a>(&'a self, words: &'a [String]) -> Result<(Place, Vec<&'a str>)> {
-        let (place, words) = self.split_or_nano(words)?;
+        let (place, words) = self.split_or_nano(words, false)?;
         let place = place.ok_or_else(|| {
             Failure::usage("MODEL: found nothing (expected the path of a .gguf file)")
                 .hint("lemmy run model.gguf \"Why is the sky blue?\"")
@@ -52,25 +54,31 @@ impl ModelName {
         Ok((place, words))
     }
 
-    /// As [`split`](Self::split), for a command that takes Lemmy Nano if no model is named: `None`.
-    pub(crate) fn split_or_nano<'a>(&'a self, words: &'a [String]) -> Result<(Option<Place>, Vec<&'a str>)> {
+    /// As [`split`](Self::split), for a command that takes Lemmy Nano if no model is named: `None`. `with_tower`:
+    /// whether a download brings the vision tower too.
+    pub(crate) fn split_or_nano<'a>(
+        &'a self,
+        words: &'a [String],
+        with_tower: bool,
+    ) -> Result<(Option<Place>, Vec<&'a str>)> {
         let (name, first) = match self.flag.as_ref().or(self.hf_repo.as_ref()) {
             Some(flag) => (Some(flag), self.word.as_ref()),
             None => (self.word.as_ref(), None),
         };
         let words = first.into_iter().chain(words).map(String::as_str).collect();
         let Some(name) = name.or(self.default_model.as_ref()) else { return Ok((None, words)) };
-        let place = Place::find(name, &self.hub).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
-            Some(_) if self.flag.is_none() && self.hf_repo.is_none() && self.word.is_some() => {
-                failure.hint("without -m the first word is MODEL, also where LEMMY_MODEL is set")
-            }
-            _ => failure,
-        })?;
+        let place =
+            Place::find(name, &self.hub, with_tower).map_err(|failure| match std::env::var_os("LEMMY_MODEL") {
+                Some(_) if self.flag.is_none() && self.hf_repo.is_none() && self.word.is_some() => {
+                    failure.hint("without -m the first word is MODEL, also where LEMMY_MODEL is set")
+                }
+                _ => failure,
+            })?;
         Ok((Some(place), words))
     }
 }
 
-/// How a model is loaded.
+/// How a model is loaded. Rare flags are hidden, since they would crowd every help; docs/performance.md has them.
 #[derive(Debug, clap::Args)]
 pub(crate) struct LoadArgs {
     /// Threads (default: one for each CPU)
@@ -80,6 +88,12 @@ pub(crate) struct LoadArgs {
     /// Read the file into memory instead of mapping it
     #[arg(long)]
     no_mmap: bool,
+    /// Read all weights into memory before the first token
+    #[arg(long, env = "LEMMY_PREFAULT", hide = true)]
+    prefault: bool,
+    /// The same, and keep them there, whatever else wants the memory
+    #[arg(long, env = "LEMMY_MLOCK", hide = true)]
+    mlock: bool,
     /// What computes: this build has the CPU
     #[arg(long, value_name = "NAME", default_value = "auto", hide = true, hide_possible_values = true)]
     backend: Backend,
@@ -93,25 +107,6 @@ pub(crate) struct LoadArgs {
 enum Backend {
     Auto,
     Cpu,
-}
-
-/// Number type of the cache of keys and values.
-#[derive(Debug, Clone, Copy, ValueEnum)]
-pub(crate) enum KvArg {
-    F16,
-    F32,
-    #[value(name = "q8_0")]
-    Q8,
-}
-
-impl From<KvArg> for KvType {
-    fn from(arg: KvArg) -> Self {
-        match arg {
-            KvArg::F16 => Self::F16,
-            KvArg::F32 => Self::F32,
-            KvArg::Q8 => Self::Q8_0,
-        }
-    }
 }
 
 /// A model that is ready, and what that took.
@@ -130,6 +125,19 @@ impl LoadArgs {
 
     /// The same, with a vision tower.
     pub(crate) fn load_with(&self, place: &Place, tower: Option<&Path>, signals: &Signals) -> Result<Loaded> {
+        self.load_as(place, signals, |builder, _| match tower {
+            Some(tower) => builder.mmproj(tower),
+            None => builder,
+        })
+    }
+
+    /// The same, with more options; the pool is the one of the model.
+    pub(crate) fn load_as(
+        &self,
+        place: &Place,
+        signals: &Signals,
+        options: impl FnOnce(ModelBuilder, &ThreadPool) -> ModelBuilder,
+    ) -> Result<Loaded> {
         let began = Instant::now();
         if *place == Place::Nano {
             nano::introduce()?;
@@ -140,17 +148,15 @@ impl LoadArgs {
         let cancel = signals.watch();
         let pool = self.pool()?;
         let mut progress = Progress::bar_only("loading", Unit::Bytes);
-        let mut builder = self.builder(place, &pool, &cancel)?;
-        if let Some(tower) = tower {
-            builder = builder.mmproj(tower);
-        }
-        let model = builder
+        let model = options(self.builder(place, &pool, &cancel)?, &pool)
             .on_progress(move |p| {
                 progress.set(p.done, p.total);
                 ControlFlow::Continue(())
             })
             .load();
         let model = signals.name(model)?;
+        signals.name(self.prefault(&model, &pool, &cancel))?;
+        self.lock(&model)?;
         Ok(Loaded { model, pool, cancel, time: began.elapsed() })
     }
 
@@ -158,6 +164,16 @@ impl LoadArgs {
     pub(crate) fn builder(&self, place: &Place, pool: &ThreadPool, cancel: &CancelToken) -> Result<ModelBuilder> {
         let mode = if self.no_mmap { LoadMode::Read } else { LoadMode::Mmap };
         Ok(place.builder()?.threads(pool.clone()).load_mode(mode).cancel(cancel.clone()))
+    }
+
+    /// Reads all weights, if that was asked for.
+    pub(crate) fn prefault(&self, model: &Model, pool: &ThreadPool, cancel: &CancelToken) -> lemmy_core::Result<()> {
+        if self.prefault || self.mlock { resident::prefault(model.gguf(), pool, cancel) } else { Ok(()) }
+    }
+
+    /// Keeps them in memory, if that was asked for.
+    pub(crate) fn lock(&self, model: &Model) -> Result<()> {
+        if self.mlock { resident::lock(model.info().file_bytes) } else { Ok(()) }
     }
 
     /// The threads that it will use.

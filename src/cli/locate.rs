@@ -23,9 +23,9 @@ pub(crate) enum Place {
 
 impl Place {
     /// What `name` means: the embedded model, unless there is a file of its name; or as [`locate`].
-    pub(crate) fn find(name: &str, hub: &HubArgs) -> Result<Self> {
+    pub(crate) fn find(name: &str, hub: &HubArgs, with_tower: bool) -> Result<Self> {
         let is_file = || std::fs::metadata(name).is_ok_and(|facts| facts.is_file());
-        if name == nano::NAME && !is_file() { Ok(Self::Nano) } else { locate(name, hub).map(Self::File) }
+        if name == nano::NAME && !is_file() { Ok(Self::Nano) } else { locate(name, hub, with_tower).map(Self::File) }
     }
 
     /// Options for loading it.
@@ -48,10 +48,10 @@ impl Place {
 }
 
 /// The file that `name` means: a file, the single model in a folder, the first part of a split model, or a model of
-/// the hub, which is downloaded where it is not there yet.
+/// the hub, which is downloaded where it is not there yet; with its vision tower if that is wanted.
 ///
 /// Only ordinary files are answered, so that whoever opens it cannot wait for a pipe for ever.
-pub(crate) fn locate(name: &str, hub: &HubArgs) -> Result<PathBuf> {
+pub(crate) fn locate(name: &str, hub: &HubArgs, with_tower: bool) -> Result<PathBuf> {
     if name.is_empty() {
         return Err(Failure::usage("MODEL: found an empty name (expected the path of a .gguf file)"));
     }
@@ -66,7 +66,7 @@ pub(crate) fn locate(name: &str, hub: &HubArgs) -> Result<PathBuf> {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Failure::io(path.display(), &e)),
         Err(_) if is_path(name) => Err(Failure::not_found(format!("{}: no such file", path.display()))),
         Err(_) => match HubName::parse(name)? {
-            Some(found) => readable(hub::model(&found, hub)?),
+            Some(found) => readable(hub::model(&found, hub, with_tower)?),
             None => Err(Failure::not_found(format!("{name}: no such file, and no name of a model")).hint(HINT)),
         },
     }

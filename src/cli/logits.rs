@@ -9,7 +9,8 @@ use super::Context;
 use super::detokenize::parse_ids;
 use super::failure::{Failure, Result};
 use super::input::stdin_text;
-use super::load::{KvArg, LoadArgs, ModelName};
+use super::load::{LoadArgs, ModelName};
+use super::room::CacheArgs;
 use super::tokenize::piece;
 
 /// Bytes of logits that are held at once.
@@ -42,9 +43,8 @@ pub(crate) struct Args {
     /// A JSON line for each position
     #[arg(long)]
     json: bool,
-    /// Number type of the cache
-    #[arg(long, value_name = "TYPE", default_value = "f16", env = "LEMMY_KV_TYPE", hide_env = true)]
-    kv_type: KvArg,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     load: LoadArgs,
 }
@@ -58,7 +58,7 @@ pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     }
     let loaded = args.load.load(&place, &context.signals)?;
     let tokenizer = loaded.model.tokenizer();
-    let session = loaded.model.session().context(ids.len()).kv_type(args.kv_type.into()).cancel(loaded.cancel.clone());
+    let session = loaded.model.session().context(ids.len()).kv_type(args.cache.kv_type()).cancel(loaded.cancel.clone());
     let mut session = context.signals.name(session.build())?;
     let vocabulary = loaded.model.plan().spec.vocab;
     let stride = (ROWS_BYTES / (vocabulary.max(1) * size_of::<f32>())).clamp(1, BATCH);

@@ -15,8 +15,9 @@ use serde_json::json;
 use super::Context;
 use super::failure::{Failure, Result};
 use super::input::{file_text, stdin_text};
-use super::load::{KvArg, LoadArgs, Loaded, ModelName};
+use super::load::{LoadArgs, Loaded, ModelName};
 use super::output::note;
+use super::room::CacheArgs;
 use base::{Reader, Writer};
 use statistics::{Divergence, Mean, Prediction};
 
@@ -51,9 +52,8 @@ pub(crate) struct Args {
     /// Predictions to keep, or to compare with
     #[arg(long, value_name = "FILE")]
     kl_base: Option<PathBuf>,
-    /// Number type of the cache
-    #[arg(long, value_name = "TYPE", default_value = "f16", env = "LEMMY_KV_TYPE", hide_env = true)]
-    kv_type: KvArg,
+    #[command(flatten)]
+    cache: CacheArgs,
     #[command(flatten)]
     load: LoadArgs,
     /// One JSON object
@@ -135,7 +135,8 @@ fn measure(
     context: &mut Context,
 ) -> Result<(Mean, Option<Divergence>)> {
     let tokenizer = loaded.model.tokenizer();
-    let session = loaded.model.session().context(text.chunk).kv_type(args.kv_type.into()).cancel(loaded.cancel.clone());
+    let session =
+        loaded.model.session().context(text.chunk).kv_type(args.cache.kv_type()).cancel(loaded.cancel.clone());
     let mut session = context.signals.name(session.build())?;
     // Where the model wants a text to begin with a token, each chunk does.
     let bos = tokenizer.bos().filter(|bos| tokenizer.encode_prompt("", Special::Text).first() == Some(bos));

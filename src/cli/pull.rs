@@ -24,7 +24,8 @@ repository or file; lemmy for lthn/lemmy-gguf. Files go to the cache that huggin
 llama.cpp use too. What was interrupted goes on where it stopped.
 
 Every command that takes a MODEL takes these names, and -hf NAME, -hff FILE, --offline, --update
-(ask for a newer version), --yes (download more than 1 GiB without asking), --cache-dir, --hf-token.
+(ask for a newer version), --yes (download more than 1 GiB without asking), --cache-dir, --hf-token;
+run, chat and serve also --no-mmproj. Only these three download the projector with the model.
 
 Environment: HF_ENDPOINT, HF_TOKEN, HF_HOME, HF_HUB_CACHE, HF_HUB_OFFLINE, HTTPS_PROXY, NO_PROXY.
 

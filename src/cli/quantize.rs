@@ -56,7 +56,7 @@ fn mixture(name: &str) -> Result<Mixture, String> {
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let began = Instant::now();
-    let input = locate(&args.input, &HubArgs::default())?;
+    let input = locate(&args.input, &HubArgs::default(), false)?;
     let part = Part::name_for(&args.output);
     for path in [&args.output, &part] {
         check_not_the_source(&input, path)?;

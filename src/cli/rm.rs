@@ -114,7 +114,10 @@ impl Doomed {
         let kept: BTreeSet<_> = others.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
         let gone: BTreeSet<_> = links.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
         let size = |path: PathBuf| fs::metadata(&path).ok().map(|facts| (path, facts.len()));
-        let mut blobs: Vec<_> = gone.difference(&kept).cloned().filter_map(size).collect();
+        // What a link leads to elsewhere belongs to somebody else: only the link goes.
+        let own = fs::canonicalize(folder.root()).unwrap_or_default();
+        let is_own = |path: &PathBuf| path.starts_with(&own);
+        let mut blobs: Vec<_> = gone.difference(&kept).filter(|path| is_own(path)).cloned().filter_map(size).collect();
         if is_all {
             blobs.extend(folder.parts()?.into_iter().map(|(path, facts)| (path, facts.len())));
         }

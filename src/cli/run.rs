@@ -56,7 +56,7 @@ impl Args {
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
     let texts = args.talk.read()?;
-    let (place, words) = args.model.split_or_nano(&args.words)?;
+    let (place, words) = args.model.split_or_nano(&args.words, args.talk.wants_tower())?;
     let place = place.unwrap_or(Place::Nano);
     let prompt = args.prompt.read(&words, args.talk.has_pictures(), &context.signals)?;
     let form = args.form();

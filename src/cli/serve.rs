@@ -5,16 +5,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::ValueEnum;
-use lemmy_core::{CancelToken, KvType, LoadProgress, LoadStage, Model};
+use lemmy_core::{CancelToken, LoadProgress, LoadStage, Model};
 
 use super::Context;
 use super::failure::{Failure, Result};
-use super::load::{KvArg, LoadArgs, ModelName};
+use super::load::{LoadArgs, ModelName};
 use super::locate::Place;
 use super::nano;
 use super::output::note;
+use super::room::RoomArgs;
 use super::sight::TowerArgs;
-use super::talk::context;
 use crate::server::{
     Address, Compat, Door, Ended, EngineOptions, Keys, Limits, Log, Names, Options, ReasoningNames, Server, Signal,
 };
@@ -42,21 +42,8 @@ pub(crate) struct Args {
     #[arg(long, value_name = "N", env = "LEMMY_PARALLEL", hide_env = true,
           value_parser = clap::value_parser!(u16).range(1..=256))]
     parallel: Option<u16>,
-    /// Room of each conversation in tokens, not of all together (default: the model's, at most 32768)
-    #[arg(short, long, value_name = "N", env = "LEMMY_CTX_SIZE", hide_env = true,
-          value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    ctx_size: Option<u32>,
-    /// Numbers of the cache: f16, f32 or q8_0
-    #[arg(
-        long,
-        value_name = "TYPE",
-        default_value = "f16",
-        env = "LEMMY_KV_TYPE",
-        hide_env = true,
-        hide_possible_values = true,
-        hide_default_value = true
-    )]
-    kv_type: KvArg,
+    #[command(flatten)]
+    room: RoomArgs,
     /// Name of the model for clients; more ones are aliases (default: the file's name)
     #[arg(long, value_name = "NAME", env = "LEMMY_ALIAS", hide_env = true)]
     alias: Vec<String>,
@@ -226,7 +213,7 @@ enum ReasoningField {
 }
 
 pub(crate) fn execute(args: Args, context: &mut Context) -> Result<()> {
-    let place = match args.model.split_or_nano(&[])? {
+    let place = match args.model.split_or_nano(&[], args.tower.is_wanted())? {
         (place, words) if words.is_empty() => place.unwrap_or(Place::Nano),
         _ => return Err(Failure::usage("MODEL: found two (expected one, as a word or as --model)")),
     };
@@ -263,7 +250,8 @@ impl Args {
     /// Loads the model and lets requests in.
     fn load_into(&self, door: &Door, place: &Place, tower: Option<&Path>, cancel: &CancelToken) -> Result<()> {
         let progress = door.progress();
-        let mut builder = self.load.builder(place, &self.load.pool()?, cancel)?;
+        let pool = self.load.pool()?;
+        let mut builder = self.load.builder(place, &pool, cancel)?;
         if let Some(tower) = tower {
             builder = builder.mmproj(tower);
         }
@@ -275,21 +263,25 @@ impl Args {
             Err(lemmy_core::Error::Cancelled) => return Ok(()),
             loaded => loaded?,
         };
+        match self.load.prefault(&model, &pool, cancel) {
+            Err(lemmy_core::Error::Cancelled) => return Ok(()),
+            read => read?,
+        }
+        self.load.lock(&model)?;
         let options = self.engine(&model);
         door.open(&model, self.names(place), options)?;
         Ok(())
     }
 
     fn engine(&self, model: &Model) -> EngineOptions {
-        let kv_type: KvType = self.kv_type.into();
         let limits = &self.limits;
         let cpus = std::thread::available_parallelism().map_or(1, usize::from);
         let usual = if cpus <= 4 { 1 } else { 4 };
         let slots = self.parallel.map_or(usual, usize::from);
         EngineOptions {
             slots,
-            context: context::size(model, self.ctx_size, kv_type, slots),
-            kv_type,
+            context: self.room.size(model, slots),
+            kv_type: self.room.kv_type(),
             queue: limits.queue.into(),
             patience: seconds(limits.queue_timeout),
             batch: 512,

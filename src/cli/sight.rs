@@ -16,9 +16,17 @@ pub(crate) struct TowerArgs {
     /// File with the model's vision tower
     #[arg(long, value_name = "FILE", env = "LEMMY_MMPROJ", hide_env = true)]
     mmproj: Option<String>,
+    /// Take no vision tower, and download none
+    #[arg(long, conflicts_with = "mmproj", hide = true)]
+    no_mmproj: bool,
 }
 
 impl TowerArgs {
+    /// Whether the model may get a tower.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.no_mmproj
+    }
+
     /// The file that was named, if one was.
     pub(crate) fn file(&self) -> Result<Option<PathBuf>> {
         self.mmproj.as_deref().map(|name| ordinary(name).map(|(path, _)| path)).transpose()
@@ -51,7 +59,7 @@ impl TowerArgs {
 #[derive(Debug, clap::Args)]
 pub(crate) struct SightArgs {
     /// Show a picture before the text (may be given several times)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "no_mmproj")]
     image: Vec<String>,
     /// Most tokens of a picture: 70, 140, 280, 560 or 1120
     #[arg(long, value_name = "N", default_value_t = 280, env = "LEMMY_IMAGE_TOKENS", hide_env = true,
@@ -62,6 +70,11 @@ pub(crate) struct SightArgs {
 }
 
 impl SightArgs {
+    /// Whether the model may get a tower.
+    pub(crate) fn wants_tower(&self) -> bool {
+        self.tower.is_wanted()
+    }
+
     /// Whether there are pictures.
     pub(crate) fn is_shown(&self) -> bool {
         !self.image.is_empty()

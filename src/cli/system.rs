@@ -21,6 +21,15 @@ pub(crate) fn governor() -> Option<String> {
     Some(text.trim().to_owned())
 }
 
+/// Bytes of the largest cache of the first CPU.
+pub(crate) fn last_level_cache() -> Option<u64> {
+    let read = |index: u32| read_to_string(format!("/sys/devices/system/cpu/cpu0/cache/index{index}/size")).ok();
+    (0..8)
+        .filter_map(read)
+        .filter_map(|size| size.trim().strip_suffix('K')?.parse::<u64>().ok()?.checked_mul(1024))
+        .max()
+}
+
 /// Runnable processes, averaged over the last minute.
 pub(crate) fn load_average() -> Option<f64> {
     read_to_string("/proc/loadavg").ok()?.split_whitespace().next()?.parse().ok()
@@ -39,8 +48,18 @@ pub(crate) fn available_memory() -> Option<u64> {
 
 /// The most address space that this process may use, if that is limited.
 pub(crate) fn address_space_limit() -> Option<u64> {
+    limit("Max address space")
+}
+
+/// The most memory that this process may lock, if that is limited.
+pub(crate) fn locked_memory_limit() -> Option<u64> {
+    limit("Max locked memory")
+}
+
+/// A limit of this process in bytes, if there is one.
+fn limit(name: &str) -> Option<u64> {
     let limits = read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    let line = limits.lines().find_map(|line| line.strip_prefix(name))?;
     line.split_whitespace().next()?.parse().ok()
 }
 

@@ -1,7 +1,7 @@
 //! What `run` and `chat` share: flags, a model with a session, and how an answer is shown while it comes.
 
 mod answer;
-pub(super) mod context;
+mod context;
 mod stage;
 mod thoughts;
 mod wishes;
@@ -14,9 +14,10 @@ use lemmy_core::{Chat, Constraint, FinishReason, Message, Model, Session, Sessio
 
 use super::failure::{Failure, Result};
 use super::input::file_text;
-use super::load::{KvArg, LoadArgs};
+use super::load::LoadArgs;
 use super::locate::Place;
 use super::output::Output;
+use super::room::RoomArgs;
 use super::sampling::SamplingArgs;
 use super::sight::{SightArgs, picture};
 use super::signals::Signals;
@@ -55,21 +56,8 @@ pub(crate) struct TalkArgs {
     /// End before this text (may be given several times)
     #[arg(long, value_name = "TEXT", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     stop: Vec<String>,
-    /// Room in tokens (default: the model's, at most 32768)
-    #[arg(short, long, value_name = "N", env = "LEMMY_CTX_SIZE", hide_env = true,
-          value_parser = clap::value_parser!(u32).range(1..=16_777_216))]
-    ctx_size: Option<u32>,
-    /// Numbers of the cache: f16, f32 or q8_0
-    #[arg(
-        long,
-        value_name = "TYPE",
-        default_value = "f16",
-        env = "LEMMY_KV_TYPE",
-        hide_env = true,
-        hide_possible_values = true,
-        hide_default_value = true
-    )]
-    kv_type: KvArg,
+    #[command(flatten)]
+    room: RoomArgs,
     /// Guess up to N tokens ahead; the answer stays the same
     #[arg(long, value_name = "N", env = "LEMMY_SPECULATE", hide_env = true)]
     speculate: Option<u8>,
@@ -157,6 +145,11 @@ impl TalkArgs {
         given.into_iter().find(|(_, is_given)| *is_given).map(|(name, _)| name)
     }
 
+    /// Whether the model may get a vision tower.
+    pub(crate) fn wants_tower(&self) -> bool {
+        self.sight.wants_tower()
+    }
+
     /// Whether there are pictures to talk about, so that no text is needed.
     pub(crate) fn has_pictures(&self) -> bool {
         self.sight.is_shown()
@@ -186,12 +179,11 @@ impl TalkArgs {
             tool_choice: texts.tool_choice,
             speculate: self.speculate,
         };
-        let kv = self.kv_type.into();
-        let builder = model.session().cancel(loaded.cancel).kv_type(kv);
+        let builder = model.session().cancel(loaded.cancel).kv_type(self.room.kv_type());
         let (builder, session) = match &self.load_session {
             Some(file) => (builder.clone(), builder.restore_file(file)),
             None => {
-                let builder = builder.context(context::size(&model, self.ctx_size, kv, 1)).tools(texts.tools);
+                let builder = builder.context(self.room.size(&model, 1)).tools(texts.tools);
                 let begun = texts.system.map_or(builder.clone(), |system| builder.clone().system(system));
                 (builder, begun.build())
             }

@@ -99,3 +99,42 @@ fn estimates_grow_with_the_context() {
     let plain = done(&mut lemmy(["estimate", &tiny()])).code(0);
     assert!(plain.text().contains("for a context of 4096 tokens") && plain.text().contains("total"), "{plain:?}");
 }
+
+#[test]
+fn sessions_side_by_side_have_a_cache_each() {
+    let estimate = |arguments: &[&str]| done(lemmy(["estimate", &tiny(), "--json"]).args(arguments)).code(0).json();
+    let (one, four) = (estimate(&[]), estimate(&["--parallel", "4"]));
+    let bytes = |json: &serde_json::Value, key: &str| json[key].as_u64().unwrap();
+    assert_eq!(bytes(&four, "total_bytes"), bytes(&one, "total_bytes") + 3 * bytes(&one, "kv_bytes"));
+    assert_eq!(four["sessions"], 4);
+    assert!(bytes(&estimate(&["--kv-type", "q8_0"]), "kv_bytes") < bytes(&one, "kv_bytes"));
+    let plain = done(&mut lemmy(["estimate", &tiny(), "--parallel", "4"])).code(0);
+    assert!(plain.text().contains(", 4 times\n") && plain.text().contains(", 4 of "), "{plain:?}");
+}
+
+#[test]
+fn digests_are_held_against_the_names_that_a_hub_gave() {
+    let plain = inspect(&["--sha256", "--json"]).code(0).json();
+    let sha = plain["sha256"][0]["sha256"].as_str().unwrap().to_owned();
+    assert!(sha.len() == 64 && plain["sha256"][0]["expected"].is_null(), "{plain}");
+    let folder = Folder::new("digests");
+    std::fs::create_dir(folder.path("blobs")).unwrap();
+    let blob = |name: &str| {
+        let path = folder.path("blobs").join(name);
+        std::fs::copy(tiny(), &path).unwrap();
+        done(&mut lemmy(["inspect", text(&path), "--sha256"]))
+    };
+    assert!(blob(&sha).code(0).text().contains(", as the hub says"));
+    blob(&"a".repeat(64)).code(5).says(&sha);
+}
+
+#[test]
+fn weights_are_read_and_kept_in_memory_where_that_is_allowed() {
+    let run = |flag: &str| done(&mut lemmy(["run", &tiny(), "--raw", "a", "-n", "1", "--temp", "0", flag]));
+    run("--prefault").code(0);
+    let locked = run("--mlock");
+    match locked.code {
+        Some(0) => {}
+        _ => assert!(locked.code(4).says("--mlock").err.contains("hint: ulimit -l")),
+    }
+}

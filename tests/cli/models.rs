@@ -145,3 +145,18 @@ fn what_belongs_to_no_model_can_be_pruned() {
     assert_eq!(std::fs::read_dir(&blobs).unwrap().count(), 1);
     done(&mut place.lemmy(["tokenize", REPO, "a", "--offline"])).code(0);
 }
+
+#[cfg(unix)]
+#[test]
+fn what_a_link_leads_to_outside_of_the_cache_stays() {
+    let model = model();
+    let place = Place::new("models-outside", &[("m-Q4_K_M.gguf", &model)]);
+    place.pull(&[REPO]).code(0);
+    let elsewhere = Folder::new("models-elsewhere");
+    let mine = elsewhere.path("n-Q8_0.gguf");
+    std::fs::write(&mine, &model).unwrap();
+    let link = place.root().join("snapshots").join(COMMIT).join("n-Q8_0.gguf");
+    std::os::unix::fs::symlink(&mine, &link).unwrap();
+    done(&mut place.lemmy(["rm", "org/repo:Q8_0", "--yes"])).code(0);
+    assert!(mine.exists() && std::fs::symlink_metadata(&link).is_err());
+}

@@ -186,3 +186,17 @@ fn the_estimate_knows_the_tower() {
     assert!(estimate(&["--mmproj", text(&mmproj)]).text().contains("\n  picture "));
     assert!(!estimate(&[]).text().contains("picture"));
 }
+
+#[test]
+fn inspect_knows_towers() {
+    let folder = seeing("tower-facts");
+    let (model, tower) = (folder.path("model.gguf"), folder.path("tower/mmproj.gguf"));
+    let both = done(&mut lemmy(["inspect", text(&model), "--mmproj", text(&tower), "--json"])).code(0).json();
+    assert_eq!((&both["tower"]["hidden"], &both["tower"]["output"]), (&144.into(), &256.into()));
+    assert!(both["memory"]["picture_bytes"].as_u64().unwrap() > 0);
+    let alone = done(&mut lemmy(["inspect", text(&tower)])).code(0);
+    assert!(alone.text().contains("1 layers of width 144") && alone.text().contains("vision tower"), "{alone:?}");
+    done(&mut lemmy(["run", text(&model), "--no-mmproj", "--image", &image("tall.png"), "x"]))
+        .code(2)
+        .says("cannot be used");
+}

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::kernels::Contest;
+use super::limits::Limits;
+use super::phases::Phases;
 use crate::cli::load::Loaded;
 use crate::cli::locate::Place;
 use crate::cli::system;
-use crate::cli::units::{binary_bytes, count, mean_and_deviation, median, spread};
+use crate::cli::units::{binary_bytes, bytes, count, mean_and_deviation, median, spread};
 
 /// What was measured, and on what.
 #[derive(Debug)]
@@ -30,6 +33,53 @@ pub(super) struct Measured {
     pub(super) first_token_s: f64,
     /// Of the minute before.
     pub(super) load_average: Option<f64>,
+    /// Bytes that a token of decode reads, in the middle of the test.
+    pub(super) token_bytes: u64,
+    pub(super) limits: Option<Limits>,
+    pub(super) phases: Option<Phases>,
+    /// Threads that spun beside it.
+    pub(super) busy: u16,
+}
+
+impl Measured {
+    /// The share of the rate of reading that decode reached.
+    fn share(&self) -> Option<f64> {
+        let limits = self.limits.as_ref().filter(|_| !self.tg.is_empty())?;
+        Some(limits.share(self.token_bytes, median(&self.tg)))
+    }
+}
+
+/// Rows of cells, the first one the head.
+#[derive(Debug)]
+pub(super) struct Table(pub(super) Vec<Vec<String>>);
+
+impl Table {
+    /// Columns side by side.
+    pub(super) fn plain(&self) -> String {
+        self.aligned("  ", "", "").join("\n") + "\n"
+    }
+
+    /// As Markdown has it.
+    pub(super) fn markdown(&self) -> String {
+        let mut lines = self.aligned(" | ", "| ", " |");
+        let rule = lines.first().map(|head| head.chars().map(|c| if c == '|' { '|' } else { '-' }).collect::<String>());
+        lines.insert(1.min(lines.len()), rule.unwrap_or_default());
+        lines.join("\n") + "\n"
+    }
+
+    /// Rows as lines, every column as wide as its widest cell.
+    fn aligned(&self, between: &str, before: &str, after: &str) -> Vec<String> {
+        let mut widths = Vec::new();
+        for row in &self.0 {
+            widths.resize(row.len().max(widths.len()), 0);
+            widths.iter_mut().zip(row).for_each(|(width, cell)| *width = cell.chars().count().max(*width));
+        }
+        let line = |row: &Vec<String>| {
+            let cells: Vec<_> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+            format!("{before}{}{after}", cells.join(between)).trim_end().to_owned()
+        };
+        self.0.iter().map(line).collect()
+    }
 }
 
 impl Facts {
@@ -65,19 +115,36 @@ impl Facts {
 
 const COLUMNS: [&str; 7] = ["model", "size", "params", "backend", "threads", "test", "t/s"];
 
-/// Columns side by side.
+/// Columns side by side, then what else was measured.
 pub(super) fn table(facts: &Facts, measured: &Measured) -> String {
-    let rows = rows(facts, measured);
-    aligned(&rows, "  ", "", "").join("\n") + "\n"
+    let mut text = rows(facts, measured).plain();
+    if let Some(limits) = &measured.limits {
+        text += &format!("\n{}", limits.text(facts.threads));
+        if let Some(share) = measured.share() {
+            text += &format!(
+                "a token of decode reads {}: {:.2} t/s are {:.0} % of what all threads read in random blocks\n",
+                bytes(measured.token_bytes),
+                median(&measured.tg),
+                100.0 * share
+            );
+        }
+    }
+    if let Some(phases) = &measured.phases {
+        text += &format!("\n{}", phases.table().plain());
+    }
+    text
 }
 
-/// A Markdown table.
+/// Markdown tables.
 pub(super) fn markdown(facts: &Facts, measured: &Measured) -> String {
-    let rows = rows(facts, measured);
-    let mut lines = aligned(&rows, " | ", "| ", " |");
-    let rule = lines.first().map(|head| head.chars().map(|c| if c == '|' { '|' } else { '-' }).collect::<String>());
-    lines.insert(1.min(lines.len()), rule.unwrap_or_default());
-    lines.join("\n") + "\n"
+    let mut text = rows(facts, measured).markdown();
+    if let Some(limits) = &measured.limits {
+        text += &format!("\n{}", limits.table(facts.threads).markdown());
+    }
+    if let Some(phases) = &measured.phases {
+        text += &format!("\n{}", phases.table().markdown());
+    }
+    text
 }
 
 /// Comma-separated values: mean and deviation in columns of their own, numbers plain.
@@ -124,6 +191,11 @@ pub(super) fn json(facts: &Facts, measured: &Measured) -> Value {
         "cpu": system::cpu(),
         "isa": system::isa(),
         "load_avg": measured.load_average,
+        "busy": measured.busy,
+        "bandwidth_gb_s": measured.limits.as_ref().map(|limits| limits.random.all / 1e9),
+        "tg_bandwidth_share": measured.share(),
+        "limits": measured.limits.as_ref().map(|limits| limits.json(measured.token_bytes)),
+        "profile": measured.phases.as_ref().map(Phases::json),
         "version": env!("CARGO_PKG_VERSION"),
     })
 }
@@ -136,11 +208,11 @@ fn tests<'m>(facts: &Facts, measured: &'m Measured) -> Vec<(String, &'m [f64])> 
     [pp, tg].into_iter().filter(|(_, speeds)| !speeds.is_empty()).collect()
 }
 
-fn rows(facts: &Facts, measured: &Measured) -> Vec<[String; 7]> {
-    let head = COLUMNS.map(str::to_owned);
+fn rows(facts: &Facts, measured: &Measured) -> Table {
+    let head = COLUMNS.map(str::to_owned).to_vec();
     let rows = tests(facts, measured).into_iter().map(|(test, speeds)| {
         let (mean, deviation) = mean_and_deviation(speeds);
-        [
+        vec![
             facts.model.clone(),
             binary_bytes(facts.bytes),
             count(facts.parameters),
@@ -150,20 +222,57 @@ fn rows(facts: &Facts, measured: &Measured) -> Vec<[String; 7]> {
             format!("{mean:.2} ± {deviation:.2}"),
         ]
     });
-    std::iter::once(head).chain(rows).collect()
+    Table(std::iter::once(head).chain(rows).collect())
 }
 
-/// Rows as lines, every column as wide as its widest cell.
-fn aligned(rows: &[[String; 7]], between: &str, before: &str, after: &str) -> Vec<String> {
-    let mut widths = [0; 7];
-    for row in rows {
-        widths.iter_mut().zip(row).for_each(|(width, cell)| *width = cell.chars().count().max(*width));
-    }
-    let line = |row: &[String; 7]| {
-        let cells: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        format!("{before}{}{after}", cells.join(between)).trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+/// A row for each way to make each product, the choice marked.
+pub(super) fn kernels(contests: &[Contest]) -> Table {
+    let head = ["type", "shape", "tokens", "weights from", "kernels", "GB/s", "GMAC/s", ""].map(str::to_owned).to_vec();
+    let rows = contests.iter().flat_map(|contest| {
+        contest.entries.iter().map(|entry| {
+            vec![
+                contest.dtype.name().into(),
+                format!("{} x {}", contest.rows, contest.cols),
+                contest.tokens.to_string(),
+                contest.place().into(),
+                entry.name.clone(),
+                format!("{:.1}", contest.gb_s(entry)),
+                format!("{:.1}", contest.gmac_s(entry)),
+                if entry.is_chosen { "chosen".into() } else { String::new() },
+            ]
+        })
+    });
+    Table(std::iter::once(head).chain(rows).collect())
+}
+
+/// The same for programs.
+pub(super) fn kernels_json(contests: &[Contest]) -> Value {
+    let products = contests.iter().map(|contest| {
+        let ways = contest.entries.iter().map(|entry| {
+            json!({
+                "kernels": entry.name,
+                "gb_s": contest.gb_s(entry),
+                "gmac_s": contest.gmac_s(entry),
+                "chosen": entry.is_chosen,
+            })
+        });
+        json!({
+            "type": contest.dtype.name(),
+            "rows": contest.rows,
+            "cols": contest.cols,
+            "tokens": contest.tokens,
+            "from": contest.place(),
+            "behind": contest.behind(),
+            "ways": ways.collect::<Vec<_>>(),
+        })
+    });
+    let products: Vec<_> = products.collect();
+    json!({
+        "cpu": system::cpu(),
+        "isa": system::isa(),
+        "load_avg": system::load_average(),
+        "products": products,
+    })
 }
 
 #[cfg(test)]
@@ -181,8 +290,19 @@ mod tests {
             depth: 64,
             load_s: 0.5,
         };
-        let (pp, tg) = (vec![30.0, 32.0, 31.0], Vec::new());
-        (facts, Measured { prompt: 512, generate: 0, pp, tg, first_token_s: 1.0, load_average: None })
+        let measured = Measured {
+            prompt: 512,
+            generate: 0,
+            pp: vec![30.0, 32.0, 31.0],
+            tg: Vec::new(),
+            first_token_s: 1.0,
+            load_average: None,
+            token_bytes: 2_600_000_000,
+            limits: None,
+            phases: None,
+            busy: 0,
+        };
+        (facts, measured)
     }
 
     #[test]

@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use super::api::{Hub, RemoteFile, Trouble};
 use super::cache::RepoFolder;
 use super::stream::{Broken, Source};
+use crate::cli::digest::hex;
 use crate::cli::failure::{Failure, Result};
 use crate::cli::output::note;
 use crate::cli::units::bytes;
@@ -61,7 +62,7 @@ pub(crate) fn fetch(
         return Ok(true);
     }
     let mut part = Part::open(folder, file)?;
-    check_space(&folder.blobs(), file.size - part.len)?;
+    check_space(&folder.blobs(), file.size.saturating_sub(part.held()))?;
     part.reserve();
     part.digest_again(&manner.cancel, &mut |done| watch(Step::Verify(done)))?;
     let address = hub.address(&folder.repo, commit, &file.path);
@@ -173,6 +174,16 @@ impl Part {
             part.restart()?;
         }
         Ok(part)
+    }
+
+    /// Bytes that the disk holds for it already: what is written, and what an earlier run had set aside.
+    fn held(&self) -> u64 {
+        #[cfg(unix)]
+        if let Ok(facts) = self.file.metadata() {
+            use std::os::unix::fs::MetadataExt;
+            return self.len.max(facts.blocks().saturating_mul(512));
+        }
+        self.len
     }
 
     /// Lets the system set the room aside, without changing the length; where it cannot, writing will tell.
@@ -313,7 +324,6 @@ impl Digester {
     }
 
     fn hex(self) -> String {
-        let hex = |bytes: &[u8]| bytes.iter().map(|byte| format!("{byte:02x}")).collect();
         match self {
             Self::Large(digest) => hex(digest.finalize().as_slice()),
             Self::Small(digest) => hex(digest.finalize().as_slice()),
@@ -323,7 +333,23 @@ impl Digester {
 
 #[cfg(test)]
 mod tests {
-    use super::Digester;
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn room_that_was_set_aside_is_not_asked_for_again() {
+        let path = std::env::temp_dir().join(format!("lemmy-reserve-{}", std::process::id()));
+        let file = File::options().read(true).write(true).create(true).truncate(true).open(&path).unwrap();
+        let size = 4 << 20;
+        let part = Part { path: path.clone(), file, len: 0, size, digest: Digester::new(&"0".repeat(64), size) };
+        part.reserve();
+        // A file system that cannot set room aside holds nothing.
+        let is_set_aside = nix::fcntl::fallocate(&part.file, nix::fcntl::FallocateFlags::FALLOC_FL_KEEP_SIZE, 0, 4096);
+        assert_eq!(part.held() >= size, is_set_aside.is_ok());
+        fs::remove_file(&path).unwrap();
+    }
 
     #[test]
     fn digests() {

@@ -25,6 +25,8 @@ const PIECE: usize = 64 << 10;
 const PIECES: usize = 64;
 /// Times that a connection may break without having brought [`PROGRESS`].
 const BREAKS: u32 = 5;
+/// Times that a range may find its place expired.
+const EXPIRED: u32 = 5;
 /// What a connection must bring to count as a good one.
 const PROGRESS: u64 = 1 << 20;
 
@@ -161,24 +163,27 @@ impl Source {
     /// Fetches a range, going on where a connection broke.
     fn fetch(&self, from: u64, to: u64, send: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Broken> {
         let mut at = from;
-        let mut breaks = 0;
+        let (mut breaks, mut expired) = (0, 0);
         while at < to {
             let before = at;
-            match self.connect(&mut at, to, send) {
+            let place = self.led_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            match self.connect(&mut at, to, place.as_deref(), send) {
                 Ok(()) => {}
-                // A place that was led to has expired: the hub knows another.
-                Err(Broken::Trouble(Trouble::Failed(failure))) => {
-                    if self.forget_place().is_none() {
-                        return Err(failure.into());
+                // A place that was led to has expired: the hub knows another, and so may a connection beside this one.
+                Err(Broken::Trouble(Trouble::Failed(failure))) => match &place {
+                    Some(place) if expired < EXPIRED => {
+                        self.forget_place(place);
+                        expired += 1;
                     }
-                }
+                    _ => return Err(failure.into()),
+                },
                 Err(Broken::Trouble(trouble)) => {
                     breaks = if at - before >= PROGRESS { 0 } else { breaks + 1 };
                     if breaks > BREAKS {
                         return Err(trouble.into());
                     }
-                    if breaks > 1 {
-                        self.forget_place();
+                    if let Some(place) = place.filter(|_| breaks > 1) {
+                        self.forget_place(&place);
                     }
                     if breaks > 0 {
                         thread::sleep(backoff(breaks - 1));
@@ -190,15 +195,21 @@ impl Source {
         Ok(())
     }
 
-    fn forget_place(&self) -> Option<String> {
-        self.led_to.lock().unwrap_or_else(PoisonError::into_inner).take()
+    /// Forgets a place, unless another has taken its place in the meantime.
+    fn forget_place(&self, place: &str) {
+        self.led_to.lock().unwrap_or_else(PoisonError::into_inner).take_if(|known| known == place);
     }
 
     /// One connection's bytes, from `at` on.
-    fn connect(&self, at: &mut u64, to: u64, send: &mut dyn FnMut(Vec<u8>) -> bool) -> Result<(), Broken> {
+    fn connect(
+        &self,
+        at: &mut u64,
+        to: u64,
+        place: Option<&str>,
+        send: &mut dyn FnMut(Vec<u8>) -> bool,
+    ) -> Result<(), Broken> {
         let is_whole = *at == 0 && to == self.size;
-        let led_to = self.led_to.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let address = led_to.as_ref().unwrap_or(&self.address);
+        let address = place.unwrap_or(&self.address);
         let answer = self.hub.get(&self.repo, address, (!is_whole).then_some((*at, to)))?;
         let header = |name: &str| answer.response.headers().get(name).and_then(|value| value.to_str().ok());
         if let Some(encoding) = header("content-encoding").filter(|encoding| *encoding != "identity") {
@@ -242,7 +253,22 @@ fn begin_of(range: &str, size: u64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::begin_of;
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+    use crate::cli::hub::{Endpoint, HubName};
+
+    #[test]
+    fn one_connection_does_not_forget_the_place_that_another_has_found() {
+        let hub = Arc::new(Hub::new(Endpoint::from_environment().unwrap(), None));
+        let repo = HubName::parse("org/repo").unwrap().unwrap().repo;
+        let source = Source::new(hub, repo, "http://a/file".into(), 10);
+        *source.led_to.lock().unwrap() = Some("new".into());
+        source.forget_place("old");
+        assert_eq!(source.led_to.lock().unwrap().as_deref(), Some("new"));
+        source.forget_place("new");
+        assert_eq!(*source.led_to.lock().unwrap(), None);
+    }
 
     #[test]
     fn ranges() {
