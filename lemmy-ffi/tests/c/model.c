@@ -137,10 +137,10 @@ static void facts(LemmyModel *model) {
     CHECK(strlen(info.name) > 0 && strcmp(info.architecture, "gemma4") == 0 && strncmp(info.backend, "cpu", 3) == 0);
     CHECK(strcmp(info.types, "Q8_0,F32") == 0 && info.template_warning == NULL && info.parameters > 1000000);
     CHECK(info.vocab > 1000 && info.bos < info.vocab && info.has_vision == 0 && info.context > 0);
+    FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_info(NULL, &info, &error));
     info.struct_size = 3;
     FAILS(LEMMY_E_ARGUMENT, "struct_size", lemmy_model_info(model, &info, &error));
     FAILS(LEMMY_E_ARGUMENT, "out", lemmy_model_info(model, NULL, &error));
-    FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_info(NULL, &info, &error));
 
     lemmy_session_options_init(&options, sizeof options);
     options.context = 512;

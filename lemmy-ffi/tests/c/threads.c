@@ -2,8 +2,6 @@
 #include "support.h"
 
 #include <pthread.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 enum { THREADS = 3, CALLS = 60 };
 
@@ -75,28 +73,6 @@ static void together(void *(*job)(void *), Work *work) {
     for (i = 0; i < THREADS; i++) CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
-/* A forked process cannot use what its parent loaded; it may give it back, and load the model itself. */
-static void forked(char **argv, LemmyModel *model, LemmySession *session) {
-    const uint32_t id = 20;
-    int status = -1;
-    const pid_t child = fork();
-    CHECK(child >= 0);
-    if (child == 0) {
-        FAILS(LEMMY_E_FORKED, "fork", lemmy_session_prefill(session, &id, 1, NULL, NULL, &error));
-        lemmy_session_free(session);
-        lemmy_model_release(model);
-        model = load(argv);
-        session = start(model, NULL);
-        OK(lemmy_session_prefill(session, &id, 1, NULL, NULL, &error));
-        lemmy_session_free(session);
-        lemmy_model_release(model);
-        fflush(stdout);
-        _exit(failures != 0);
-    }
-    CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-    OK(lemmy_session_prefill(session, &id, 1, NULL, NULL, &error));
-}
-
 int main(int argc, char **argv) {
     Work work[THREADS], all = {NULL, NULL, NULL, 0, 0, 0};
     LemmyGenerateOptions options;
@@ -130,8 +106,6 @@ int main(int argc, char **argv) {
     OK(lemmy_session_send(all.session, "Hi", 2, NULL, 0, &options, &error));
     CHECK(finish(all.session).reason == LEMMY_FINISH_CANCELLED);
 
-    OK(lemmy_session_clear(all.session, &error));
-    forked(argv, all.model, all.session);
     lemmy_cancel_release(all.cancel);
     lemmy_session_free(all.session);
     lemmy_model_release(all.model);

@@ -121,4 +121,5 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "c/save.c",
     "c/versions.c",
     "c/threads.c",
+    "c/fork.c",
 ];
