@@ -122,4 +122,5 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "c/versions.c",
     "c/threads.c",
     "c/fork.c",
+    "c/brief.c",
 ];
