@@ -206,6 +206,18 @@ void tools(const lemmy::Model &model) {
     REQUIRE(session.generate(greedy()).text().find("rainy") != std::string::npos);
 }
 
+/* A picture is made of pixels or a file; a model without a vision tower refuses it. */
+void pictures(const lemmy::Model &model) {
+    const std::uint8_t red[] = {220, 30, 30};
+    const lemmy::Image image = lemmy::Image::from_rgb(red, 1, 1, 3, 70);
+    lemmy::Session session(model, lemmy::SessionOptions().context(1024));
+    REQUIRE(model.info().has_vision == 0);
+    REQUIRE(fails(LEMMY_E_UNSUPPORTED, [&] { session.send("What is it?", greedy(), {image}).text(); }));
+    REQUIRE(fails(LEMMY_E_IMAGE, [&] { lemmy::Image::from_bytes(red, sizeof red); }));
+    REQUIRE(fails(LEMMY_E_ARGUMENT, [&] { lemmy::Image::from_rgb(red, 1, 1, 3, 71); }));
+    REQUIRE(session.send(QUESTION, greedy()).text() == "42");
+}
+
 void keeping(const lemmy::Model &model, const std::string &folder) {
     lemmy::Session session(model, lemmy::SessionOptions().context(1024));
     session.send("My name is Anna.", greedy()).text();
@@ -264,6 +276,7 @@ int main(int argc, char **argv) {
     hooks(model);
     conversation(model);
     tools(model);
+    pictures(model);
     keeping(model, argv[2]);
     raw(model);
     std::puts("wrapper: all right");
