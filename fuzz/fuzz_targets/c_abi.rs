@@ -156,8 +156,7 @@ fn picture_file(bytes: &[u8]) {
     let mut image = null_mut();
     // SAFETY: so many bytes are there; the picture is released once.
     unsafe {
-        let status =
-            image::lemmy_image_from_bytes(bytes.as_ptr(), bytes.len(), null(), &mut image, null_mut());
+        let status = image::lemmy_image_from_bytes(bytes.as_ptr(), bytes.len(), null(), &mut image, null_mut());
         assert_eq!(status == 0, !image.is_null());
         assert_ne!(status, 900);
         image::lemmy_image_release(image);
@@ -174,8 +173,7 @@ fn pixels(size: u16, number: u32, bytes: &[u8]) {
     let mut image = null_mut();
     // SAFETY: the pixels are there; the picture is released once.
     unsafe {
-        let status =
-            image::lemmy_image_from_rgb(bytes.as_ptr(), width, height, stride, null(), &mut image, null_mut());
+        let status = image::lemmy_image_from_rgb(bytes.as_ptr(), width, height, stride, null(), &mut image, null_mut());
         assert_eq!(status == 0, !image.is_null());
         assert_ne!(status, 900);
         image::lemmy_image_release(image);
