@@ -40,6 +40,7 @@
  *            more is written than the program knows, and what the library does not know is zero. Of options that the
  *            library does not know, all bytes must be zero, else LEMMY_E_FIELD: nothing is silently left undone.
  *            Fields named `reserved` must be 0. Structs only ever grow at the end. NULL in place of options: defaults.
+ *            A call that fails leaves the struct that it would fill alone.
  *
  * TEXT       In: UTF-8 with a length in bytes, or LEMMY_NUL_TERMINATED; paths and names end with a NUL, on Windows too.
  *            It is copied before the call returns. Out: a length, and a NUL behind it that does not count, unless the
@@ -56,8 +57,8 @@
  *
  * PROCESS    No function prints, exits or aborts. A fault of the library is LEMMY_E_INTERNAL with the place in its
  *            message; a session, sampler or decoder that it happened in answers so from then on, all else lives. Memory
- *            for a model is asked for before it is used, and its lack is LEMMY_E_OUT_OF_MEMORY; only where the system
- *            refuses a few bytes does Rust end the process.
+ *            for models and sessions is asked for before it is used, and its lack is LEMMY_E_OUT_OF_MEMORY; only where
+ *            the system refuses what a text or a picture takes does Rust end the process.
  */
 #ifndef LEMMY_H
 #define LEMMY_H
@@ -113,7 +114,7 @@ LEMMY_API const char *lemmy_features(void);
 
 /* ---- common values --------------------------------------------------------------------------------------------- */
 
-/* As a length of text: up to the first NUL. */
+/* As a length of text: up to the first NUL. The default of every length in options. */
 #define LEMMY_NUL_TERMINATED ((size_t)-1)
 /* In options: the library's default, or the model's recommendation. Floats say so with NaN. */
 #define LEMMY_DEFAULT 0xffffffffu
@@ -644,7 +645,8 @@ typedef struct LemmyTopToken {
 /*
  * One step of a reply. `kind` says which fields are set; the others are 0 or NULL. Skip kinds that you do not know:
  * newer libraries may have more. The pointers are valid until the next call on the session, in a callback until it
- * returns. In TOKEN events `text` is bytes, not always UTF-8, without a NUL behind.
+ * returns. In TOKEN events `text` is bytes, not always UTF-8, without a NUL behind. A callback gets the library's own
+ * struct: struct_size is then the library's, and fields beyond it are not there.
  */
 typedef struct LemmyEvent {
     size_t struct_size; /* sizeof(LemmyEvent), set by the caller */

@@ -92,7 +92,7 @@ public:
         const LemmyChatOptions raw = options.raw();
         LemmyBuffer *text = nullptr;
         detail::run([&](LemmyError **e) {
-            return lemmy_model_render_chat(get(), messages.data(), messages.size(), &raw, &text, e);
+            return lemmy_model_render_chat(get(), detail::data(messages), messages.size(), &raw, &text, e);
         });
         return detail::take_text(text);
     }
@@ -100,7 +100,7 @@ public:
     /* Tokens of a text; `flags`: LEMMY_TOKENIZE_*. */
     std::vector<std::uint32_t> tokenize(std::string_view text, std::uint32_t flags = 0) const {
         return detail::array<std::uint32_t>([&](std::uint32_t *ids, std::size_t n, std::size_t *out, LemmyError **e) {
-            return lemmy_model_tokenize(get(), text.data(), text.size(), flags, ids, n, out, e);
+            return lemmy_model_tokenize(get(), detail::data(text), text.size(), flags, ids, n, out, e);
         });
     }
 
@@ -132,7 +132,9 @@ public:
     /* The token with exactly this spelling, if there is one. */
     std::optional<std::uint32_t> token_find(std::string_view text) const {
         std::uint32_t id = LEMMY_NO_TOKEN;
-        detail::run([&](LemmyError **e) { return lemmy_model_token_find(get(), text.data(), text.size(), &id, e); });
+        detail::run([&](LemmyError **e) {
+            return lemmy_model_token_find(get(), detail::data(text), text.size(), &id, e);
+        });
         return id == LEMMY_NO_TOKEN ? std::nullopt : std::optional(id);
     }
 
@@ -246,7 +248,7 @@ namespace detail {
 
 /* The callbacks of a reply; stay in one place while C may call them. */
 struct Hooks {
-    bool is_over = false; // the session has begun another reply
+    bool is_over = false; // the session has begun another reply, or is gone
     GenerateOptions::OnLogits on_logits;
     GenerateOptions::OnToken on_token;
     Carrier carrier;
@@ -261,12 +263,31 @@ struct Hooks {
     }
 };
 
+/* The hooks of a session's newest reply, which is over when the session begins another or goes. */
+class Newest {
+public:
+    Newest() = default;
+    Newest(Newest &&) noexcept = default;
+    Newest &operator=(Newest &&other) noexcept {
+        if (this != &other) begin(std::move(other.hooks_));
+        return *this;
+    }
+    ~Newest() { begin(nullptr); }
+    void begin(std::shared_ptr<Hooks> hooks) noexcept {
+        if (hooks_) hooks_->is_over = true;
+        hooks_ = std::move(hooks);
+    }
+
+private:
+    std::shared_ptr<Hooks> hooks_;
+};
+
 } // namespace detail
 
 /*
- * A reply in the making: a range over its events, the last of which is EventKind::finished. It can be walked once, and
- * must not outlive its session. Its destruction (leaving a loop early, an exception) stops the reply; what was said
- * stays in the conversation.
+ * A reply in the making: a range over its events, the last of which is EventKind::finished. It can be walked once. Its
+ * destruction (leaving a loop early, an exception) stops the reply; what was said stays in the conversation. It is over
+ * when its session begins another, or goes.
  */
 class Reply {
 public:
@@ -342,6 +363,7 @@ public:
             }
             return *this;
         }
+        void operator++(int) { ++*this; }
         bool operator==(const Iterator &other) const noexcept { return reply_ == other.reply_; }
         bool operator!=(const Iterator &other) const noexcept { return reply_ != other.reply_; }
 
@@ -360,7 +382,7 @@ private:
     Reply(LemmySession *session, std::shared_ptr<detail::Hooks> hooks) : session_(session), hooks_(std::move(hooks)) {}
 
     detail::Hooks &current() const {
-        if (hooks_->is_over) throw Error(LEMMY_E_STATE, "the session has begun another reply");
+        if (hooks_->is_over) throw Error(LEMMY_E_STATE, "the session has begun another reply, or is gone");
         return *hooks_;
     }
 
@@ -418,7 +440,8 @@ public:
                              const std::vector<Image> &images = {}) {
         const std::vector<LemmyImage *> pointers = all(images);
         return begin(options, [&](const LemmyGenerateOptions &raw, LemmyError **e) {
-            return lemmy_session_send(get(), text.data(), text.size(), pointers.data(), pointers.size(), &raw, e);
+            return lemmy_session_send(get(), detail::data(text), text.size(), pointers.data(), pointers.size(), &raw,
+                                      e);
         });
     }
 
@@ -433,7 +456,8 @@ public:
     void add(std::string_view messages, const std::vector<Image> &images = {}) {
         const std::vector<LemmyImage *> pointers = all(images);
         detail::run([&](LemmyError **e) {
-            return lemmy_session_add(get(), messages.data(), messages.size(), pointers.data(), pointers.size(), e);
+            return lemmy_session_add(get(), detail::data(messages), messages.size(), pointers.data(), pointers.size(),
+                                     e);
         });
     }
 
@@ -447,8 +471,8 @@ public:
         progress.into(raw);
         auto out = detail::to_fill<LemmySyncReport>();
         carrier.run([&](LemmyError **e) {
-            return lemmy_session_sync(get(), messages.data(), messages.size(), pointers.data(), pointers.size(), &raw,
-                                      &out, e);
+            return lemmy_session_sync(get(), detail::data(messages), messages.size(), pointers.data(), pointers.size(),
+                                      &raw, &out, e);
         });
         return out;
     }
@@ -546,9 +570,8 @@ private:
         if (hooks->on_token) raw.on_token = detail::Hooks::token;
         raw.user_data = hooks.get();
         detail::run([&](LemmyError **e) { return begin(raw, e); });
-        if (hooks_) hooks_->is_over = true;
-        hooks_ = std::move(hooks);
-        return Reply(get(), hooks_);
+        newest_.begin(hooks);
+        return Reply(get(), std::move(hooks));
     }
 
     static std::vector<LemmyImage *> all(const std::vector<Image> &images) {
@@ -557,7 +580,7 @@ private:
         return pointers;
     }
 
-    std::shared_ptr<detail::Hooks> hooks_;
+    detail::Newest newest_; // destroyed after the session: C may look at it until then
     detail::Owned<LemmySession, lemmy_session_free> object_;
 };
 

@@ -55,10 +55,7 @@ static int converse(LemmyModel *model, const char *temperature, const char *syst
     LemmySessionOptions options;
     lemmy_session_options_init(&options, sizeof options);
     options.cancel = cancel;
-    if (system) {
-        options.system = system;
-        options.system_len = LEMMY_NUL_TERMINATED;
-    }
+    options.system = system;
     LemmySession *session = NULL;
     if (failed(lemmy_session_new(model, &options, &session, &error))) return 1;
     LemmySamplerOptions sampler;
@@ -88,6 +85,7 @@ int main(int argc, char **argv) {
     cancel = lemmy_cancel_new();
     signal(SIGINT, on_interrupt);
     int result = converse(model, argc > 2 ? argv[2] : NULL, argc > 3 ? argv[3] : NULL);
+    signal(SIGINT, SIG_DFL); /* the handler must not find what is gone */
     lemmy_cancel_release(cancel);
     lemmy_model_release(model);
     return result;

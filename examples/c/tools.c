@@ -96,7 +96,6 @@ int main(int argc, char **argv) {
     LemmySessionOptions options;
     lemmy_session_options_init(&options, sizeof options);
     options.tools_json = TOOLS;
-    options.tools_len = LEMMY_NUL_TERMINATED;
     int result = 1;
     if (failed(lemmy_model_load(argv[1], NULL, &model, &error))) goto done;
     if (failed(lemmy_session_new(model, &options, &session, &error))) goto done;

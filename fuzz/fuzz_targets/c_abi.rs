@@ -19,6 +19,8 @@ mod text;
 mod versioned;
 #[path = "../../lemmy-ffi/src/buffer.rs"]
 pub mod buffer;
+#[path = "../../lemmy-ffi/src/answer.rs"]
+mod answer;
 #[path = "../../lemmy-ffi/src/cancel.rs"]
 pub mod cancel;
 #[path = "../../lemmy-ffi/src/pool.rs"]
@@ -58,11 +60,12 @@ fn model() -> *mut model::LemmyModel {
 fuzz_target!(|input: (u8, u16, u32, &[u8])| {
     let (which, size, number, bytes) = input;
     let text: (*const c_char, usize) = (bytes.as_ptr().cast(), bytes.len());
-    match which % 5 {
+    match which % 6 {
         0 => render(text),
         1 => tokens(text, number, size.into()),
         2 => options(size.into(), bytes),
         3 => facts(size.into(), bytes),
+        4 => picture_file(bytes),
         _ => pixels(size, number, bytes),
     }
 });
@@ -102,6 +105,7 @@ fn scribbled(size: usize, bytes: &[u8]) -> Vec<u64> {
 
 fn options(size: usize, bytes: &[u8]) {
     let mut options = scribbled(size, bytes);
+    inits(size, &options);
     // The three pointers: what they point to could only be wrong.
     for word in [11, 12, 14] {
         options[word] = 0;
@@ -116,6 +120,29 @@ fn options(size: usize, bytes: &[u8]) {
     }
 }
 
+/// Each `_init` function writes a whole struct of a size that it may have, or nothing, and never more.
+fn inits(size: usize, before: &[u64]) {
+    type Init = unsafe extern "C" fn(*mut u64, usize) -> i32;
+    // SAFETY: pointers to whatever struct are passed alike.
+    let all: [Init; 5] = unsafe {
+        [
+            std::mem::transmute(pool::lemmy_pool_options_init as *const ()),
+            std::mem::transmute(model::lemmy_model_options_init as *const ()),
+            std::mem::transmute(chat::lemmy_chat_options_init as *const ()),
+            std::mem::transmute(image::lemmy_image_options_init as *const ()),
+            std::mem::transmute(sampler::lemmy_sampler_options_init as *const ()),
+        ]
+    };
+    for init in all {
+        let mut out = before.to_vec();
+        // SAFETY: sizes beyond these bytes are refused.
+        let status = unsafe { init(out.as_mut_ptr(), size) };
+        let written = if status == 0 { size.div_ceil(8) } else { 0 };
+        assert_eq!(out[written..], before[written..]);
+        assert!(status == 0 && out[0] == size as u64 || status == 850);
+    }
+}
+
 fn facts(size: usize, bytes: &[u8]) {
     let mut out = scribbled(size, bytes);
     let before = out.clone();
@@ -123,6 +150,17 @@ fn facts(size: usize, bytes: &[u8]) {
     let status = unsafe { model::lemmy_model_info(model(), out.as_mut_ptr().cast(), null_mut()) };
     let written = if status == 0 { size.div_ceil(8) } else { 0 };
     assert_eq!(out[written..], before[written..]);
+}
+
+fn picture_file(bytes: &[u8]) {
+    let mut image = null_mut();
+    // SAFETY: so many bytes are there; the picture is released once.
+    unsafe {
+        let status = image::lemmy_image_from_bytes(bytes.as_ptr(), bytes.len(), null(), &mut image, null_mut());
+        assert_eq!(status == 0, !image.is_null());
+        assert_ne!(status, 900);
+        image::lemmy_image_release(image);
+    }
 }
 
 fn pixels(size: u16, number: u32, bytes: &[u8]) {
@@ -135,8 +173,7 @@ fn pixels(size: u16, number: u32, bytes: &[u8]) {
     let mut image = null_mut();
     // SAFETY: the pixels are there; the picture is released once.
     unsafe {
-        let status =
-            image::lemmy_image_from_rgb(bytes.as_ptr(), width, height, stride, null(), &mut image, null_mut());
+        let status = image::lemmy_image_from_rgb(bytes.as_ptr(), width, height, stride, null(), &mut image, null_mut());
         assert_eq!(status == 0, !image.is_null());
         assert_ne!(status, 900);
         image::lemmy_image_release(image);

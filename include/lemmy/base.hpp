@@ -12,6 +12,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -66,8 +67,9 @@ template <class Call> void run(Call &&call) {
 /* An exception on its way through C: caught in a callback, thrown again after the call. */
 class Carrier {
 public:
-    /* The C answer of a callback: 0 to go on. */
+    /* The C answer of a callback: 0 to go on. After an exception nothing more is called. */
     template <class Callback> std::int32_t guard(Callback &&callback) noexcept {
+        if (thrown_) return 1;
         try {
             return callback() ? 0 : 1;
         } catch (...) {
@@ -123,6 +125,8 @@ inline std::string take_text(LemmyBuffer *buffer) {
     return std::string(reinterpret_cast<const char *>(lemmy_buffer_data(buffer)), lemmy_buffer_size(buffer));
 }
 
+/* A text to read: a view without one is empty, NULL would be none. */
+inline const char *data(std::string_view text) { return text.data() ? text.data() : ""; }
 inline const char *data(const std::optional<std::string> &text) { return text ? text->data() : nullptr; }
 inline std::size_t size(const std::optional<std::string> &text) { return text ? text->size() : 0; }
 

@@ -9,11 +9,10 @@ use lemmy_core::{Chat, Image, Message, Tool};
 
 use crate::buffer::LemmyBuffer;
 use crate::error::{Failure, LemmyError, LemmyStatus};
-use crate::guard::guard;
 use crate::image::LemmyImage;
 use crate::model::{LemmyModel, LemmyProgressFn, Progress};
-use crate::text::Slot;
-use crate::{handle, text, value, versioned};
+use crate::text::NUL_TERMINATED;
+use crate::{answer, handle, text, value, versioned};
 
 /// How a list of messages becomes a prompt.
 #[derive(Clone, Copy)]
@@ -39,7 +38,7 @@ impl versioned::Options for LemmyChatOptions {
     const DEFAULT: Self = Self {
         struct_size: size_of::<Self>(),
         tools_json: null(),
-        tools_len: 0,
+        tools_len: NUL_TERMINATED,
         thinking: 0,
         preserve_thinking: 0,
         add_generation_prompt: 1,
@@ -140,8 +139,7 @@ pub unsafe extern "C" fn lemmy_model_render_chat(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let text = Slot::new("text", text, null_mut())?;
+        answer::buffer(error, ("text", text), || {
             let model = handle::get("model", model)?;
             let options: LemmyChatOptions = versioned::read("options", options)?;
             let chat = options.chat(read_messages((messages_json, messages_len), (null(), 0))?, &[])?;
@@ -149,8 +147,7 @@ pub unsafe extern "C" fn lemmy_model_render_chat(
                 true => RenderOptions::for_generation(),
                 false => RenderOptions::default(),
             };
-            text.set(LemmyBuffer::into_raw(model.model.chat_template().render(&chat, &render)?));
-            Ok(())
+            Ok(model.model.chat_template().render(&chat, &render)?)
         })
     }
 }

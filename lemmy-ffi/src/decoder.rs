@@ -1,16 +1,16 @@
 //! Tokens that come one by one to text.
 
 use std::ffi::c_char;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 use std::sync::Mutex;
 
 use lemmy_core::{DecoderState, Model};
 
 use crate::error::{Failure, LemmyError, LemmyStatus};
 use crate::guard::{guard, guard_value};
-use crate::handle;
 use crate::model::LemmyModel;
 use crate::text::{Lent, Slot};
+use crate::{answer, handle};
 
 /// Turns tokens into text. Has one owner.
 pub struct LemmyDecoder {
@@ -31,11 +31,9 @@ pub unsafe extern "C" fn lemmy_decoder_new(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let decoder = Slot::new("decoder", decoder, null_mut())?;
+        answer::object(error, ("decoder", decoder), || {
             let model = handle::get("model", model)?.model.clone();
-            decoder.set(handle::give(LemmyDecoder { model, inside: Mutex::default() }));
-            Ok(())
+            Ok(LemmyDecoder { model, inside: Mutex::default() })
         })
     }
 }

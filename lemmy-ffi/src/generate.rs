@@ -15,6 +15,7 @@ use crate::image::LemmyImage;
 use crate::reply::{LemmyEvent, LemmyEventFn, LemmyTopToken};
 use crate::sampler::LemmySamplerOptions;
 use crate::session::{LemmySession, with};
+use crate::text::NUL_TERMINATED;
 use crate::value::{self, DEFAULT, DEFAULT_64};
 use crate::{chat, text, versioned};
 
@@ -67,7 +68,7 @@ impl versioned::Options for LemmyGenerateOptions {
         constraint_kind: 0,
         tool_choice: 0,
         constraint: null(),
-        constraint_len: 0,
+        constraint_len: NUL_TERMINATED,
         tool_name: null(),
         logprobs: DEFAULT,
         speculate: 0,

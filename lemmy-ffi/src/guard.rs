@@ -24,7 +24,7 @@ pub(crate) unsafe fn guard(error: *mut *mut LemmyError, body: impl FnOnce() -> R
     if !error.is_null() {
         let object = failure.map_or(std::ptr::null_mut(), LemmyError::into_raw);
         // SAFETY: not null, and the caller says that it may be written to. Nothing is read: it may hold anything.
-        unsafe { error.write(object) };
+        unsafe { error.write_unaligned(object) };
     }
     status
 }
@@ -69,13 +69,14 @@ fn install_hook() {
                 return outside(info);
             }
             let place = info.location().map(|location| format!("{}:{}", location.file(), location.line()));
-            PLACE.with_borrow_mut(|last| *last = place);
+            // Nothing where the thread is at its end and has none any more: here it may not panic.
+            let _ = PLACE.try_with(|last| *last.borrow_mut() = place);
         }));
     });
 }
 
 fn describe(payload: &(dyn Any + Send)) -> String {
-    let place = PLACE.take().unwrap_or_else(|| "an unknown place".into());
+    let place = PLACE.try_with(RefCell::take).ok().flatten().unwrap_or_else(|| "an unknown place".into());
     let what = match (payload.downcast_ref::<&str>(), payload.downcast_ref::<String>()) {
         (Some(what), _) => what,
         (_, Some(what)) => what.as_str(),
@@ -147,6 +148,30 @@ mod tests {
         assert_eq!(unsafe { guard(null_mut(), || Err(Error::Cancelled.into())) }, 800);
         // SAFETY: as above.
         assert_eq!(unsafe { guard(null_mut(), || panic!("nobody listens")) }, 900);
+    }
+
+    /// A thread's objects are freed when it ends, perhaps after what the guard keeps for this thread.
+    #[test]
+    fn panic_at_the_end_of_a_thread_is_contained() {
+        struct Late(std::sync::mpsc::Sender<LemmyStatus>);
+        impl Drop for Late {
+            fn drop(&mut self) {
+                // SAFETY: null is allowed.
+                let _ = self.0.send(unsafe { guard(null_mut(), || panic!("late")) });
+            }
+        }
+        thread_local! {
+            static LATE: RefCell<Option<Late>> = const { RefCell::new(None) };
+        }
+        let (send, received) = std::sync::mpsc::channel();
+        let early = move || {
+            // First to be used, last to be dropped.
+            LATE.set(Some(Late(send)));
+            // SAFETY: null is allowed.
+            unsafe { guard(null_mut(), || panic!("early")) }
+        };
+        assert_eq!(std::thread::spawn(early).join().unwrap(), 900);
+        assert_eq!(received.recv().unwrap(), 900);
     }
 
     #[test]

@@ -9,8 +9,8 @@ use lemmy_core::Error;
 
 use crate::error::Failure;
 
-/// A reference for C.
-pub(crate) fn give<T>(object: T) -> *mut T {
+/// A reference for C, which may use it on any thread and on many at once: that it can is checked here.
+pub(crate) fn give<T: Send + Sync>(object: T) -> *mut T {
     Arc::into_raw(Arc::new(object)).cast_mut()
 }
 

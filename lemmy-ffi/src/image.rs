@@ -6,10 +6,9 @@ use std::ptr::null_mut;
 use lemmy_core::{Error, Image, limits, vision};
 
 use crate::error::{Failure, LemmyError, LemmyStatus};
-use crate::guard::{guard, guard_value};
-use crate::text::Slot;
+use crate::guard::guard_value;
 use crate::value::{self, DEFAULT};
-use crate::{handle, text, versioned};
+use crate::{answer, handle, text, versioned};
 
 /// A picture to show a model. Shared.
 pub struct LemmyImage {
@@ -39,10 +38,10 @@ impl LemmyImageOptions {
     /// What a picture may take.
     const SOFT_TOKENS: [u16; 5] = [70, 140, 280, 560, 1120];
 
-    fn apply(&self, image: Image) -> Result<Image, Failure> {
-        let Some(wanted) = value::set(self.soft_tokens) else { return Ok(image) };
+    fn make(&self, image: Image) -> Result<LemmyImage, Failure> {
+        let Some(wanted) = value::set(self.soft_tokens) else { return Ok(LemmyImage { image }) };
         match Self::SOFT_TOKENS.iter().find(|&&known| u32::from(known) == wanted) {
-            Some(&known) => Ok(image.budget(known)),
+            Some(&known) => Ok(LemmyImage { image: image.budget(known) }),
             None => {
                 Err(Failure::argument("soft_tokens", format!("found {wanted}, expected 70, 140, 280, 560 or 1120")))
             }
@@ -76,13 +75,11 @@ pub unsafe extern "C" fn lemmy_image_from_bytes(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let image = Slot::new("image", image, null_mut())?;
+        answer::object(error, ("image", image), || {
             let options: LemmyImageOptions = versioned::read("options", options)?;
             let bytes = text::array("data", data, size)?;
             vision::size(bytes)?;
-            image.set(handle::give(LemmyImage { image: options.apply(Image::from_bytes(bytes))? }));
-            Ok(())
+            options.make(Image::from_bytes(bytes))
         })
     }
 }
@@ -104,15 +101,13 @@ pub unsafe extern "C" fn lemmy_image_from_rgb(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let image = Slot::new("image", image, null_mut())?;
+        answer::object(error, ("image", image), || {
             let options: LemmyImageOptions = versioned::read("options", options)?;
             let (header, bytes) = Bitmap::new(width, height, stride)?;
             let pixels = text::array("pixels", pixels, bytes)?;
             let file = header.file(pixels)?;
             vision::size(&file)?;
-            image.set(handle::give(LemmyImage { image: options.apply(Image::from_bytes(file))? }));
-            Ok(())
+            options.make(Image::from_bytes(file))
         })
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! Modules stand in the order in which they may use each other. The first six are what pointers of C become: `handle`
 //! for objects, `versioned` for structs whose size may differ between the caller's header and this library, `text` for
-//! texts, arrays and answers, `value` for numbers with a meaning. Then comes one module for each object of the header.
+//! texts, arrays and answers, `value` for numbers with a meaning. Then comes one module for each object of the header;
+//! `answer` has what exports of the same kind share.
 
 mod guard;
 pub mod error;
@@ -14,6 +15,7 @@ mod text;
 mod versioned;
 pub mod version;
 pub mod buffer;
+mod answer;
 pub mod cancel;
 pub mod pool;
 pub mod devices;

@@ -5,11 +5,9 @@ use std::ffi::c_char;
 use lemmy_core::{KvType, MemoryEstimate, Model, limits};
 
 use crate::error::{Failure, LemmyError, LemmyStatus};
-use crate::guard::guard;
 use crate::model::{LemmyModel, LemmyModelOptions};
 use crate::session::{KV_TYPES, LemmySessionOptions};
-use crate::versioned::Out;
-use crate::{handle, text, value, versioned};
+use crate::{answer, handle, text, value, versioned};
 
 /// Memory that a model and one session take, in bytes.
 #[derive(Debug, Clone, Copy)]
@@ -63,12 +61,10 @@ pub unsafe extern "C" fn lemmy_model_estimate(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
+        answer::filled(error, out, || {
             let path = text::name("path", path)?;
-            let out = Out::new("out", out)?;
             let memory = Model::builder(path).estimate(checked_context(context)?)?;
-            out.write(&LemmyMemory::new(&memory));
-            Ok(())
+            Ok(LemmyMemory::new(&memory))
         })
     }
 }
@@ -89,15 +85,13 @@ pub unsafe extern "C" fn lemmy_model_estimate_with(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
+        answer::filled(error, out, || {
             let path = text::name("path", path)?;
             let options: LemmyModelOptions = versioned::read("options", options)?;
-            let out = Out::new("out", out)?;
             let context = checked_context(context)?;
             let kv_type: KvType = value::choice("kv_type", kv_type, KV_TYPES)?;
             let memory = options.builder(path)?.estimate_with(context, kv_type)?;
-            out.write(&LemmyMemory::new(&memory));
-            Ok(())
+            Ok(LemmyMemory::new(&memory))
         })
     }
 }
@@ -116,12 +110,10 @@ pub unsafe extern "C" fn lemmy_model_memory(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
+        answer::filled(error, out, || {
             let model = handle::get("model", model)?;
             let options: LemmySessionOptions = versioned::read("options", options)?;
-            let out = Out::new("out", out)?;
-            out.write(&LemmyMemory::new(&options.builder(&model.model)?.estimate()?));
-            Ok(())
+            Ok(LemmyMemory::new(&options.builder(&model.model)?.estimate()?))
         })
     }
 }

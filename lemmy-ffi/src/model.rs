@@ -11,10 +11,9 @@ use crate::cancel::LemmyCancel;
 use crate::error::{Failure, LemmyError, LemmyStatus};
 use crate::guard::{guard, guard_value};
 use crate::pool::LemmyPool;
-use crate::text::Slot;
+use crate::text::{NUL_TERMINATED, Slot};
 use crate::value::{self, DEFAULT_64, NO_TOKEN};
-use crate::versioned::Out;
-use crate::{handle, text, versioned};
+use crate::{answer, handle, text, versioned};
 
 /// Weights, tokenizer and chat template of a file. Shared.
 pub struct LemmyModel {
@@ -112,7 +111,7 @@ impl versioned::Options for LemmyModelOptions {
         pool: null_mut(),
         cancel: null_mut(),
         chat_template: null(),
-        chat_template_len: 0,
+        chat_template_len: NUL_TERMINATED,
         memory_limit: DEFAULT_64,
         on_progress: None,
         user_data: null_mut(),
@@ -189,12 +188,10 @@ pub unsafe extern "C" fn lemmy_model_load(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let model = Slot::new("model", model, null_mut())?;
+        answer::object(error, ("model", model), || {
             let path = text::name("path", path)?;
             let options: LemmyModelOptions = versioned::read("options", options)?;
-            model.set(handle::give(LemmyModel::new(options.builder(path)?.load()?)));
-            Ok(())
+            Ok(LemmyModel::new(options.builder(path)?.load()?))
         })
     }
 }
@@ -258,11 +255,10 @@ pub unsafe extern "C" fn lemmy_model_info(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
+        answer::filled(error, out, || {
             let handle = handle::get("model", model)?;
-            let out = Out::new("out", out)?;
             let (info, tokenizer) = (handle.model.info(), handle.model.tokenizer());
-            out.write(&LemmyModelInfo {
+            Ok(LemmyModelInfo {
                 struct_size: size_of::<LemmyModelInfo>(),
                 name: handle.name.as_ptr(),
                 architecture: handle.architecture.as_ptr(),
@@ -276,8 +272,7 @@ pub unsafe extern "C" fn lemmy_model_info(
                 bos: tokenizer.bos().unwrap_or(NO_TOKEN),
                 has_vision: handle.model.vision().is_some().into(),
                 reserved: 0,
-            });
-            Ok(())
+            })
         })
     }
 }

@@ -6,10 +6,9 @@ use std::time::Duration;
 use lemmy_core::ThreadPool;
 
 use crate::error::{LemmyError, LemmyStatus};
-use crate::guard::{guard, guard_value};
-use crate::text::Slot;
+use crate::guard::guard_value;
 use crate::value::{self, DEFAULT};
-use crate::{handle, text, versioned};
+use crate::{answer, handle, text, versioned};
 
 /// Threads for the work of models. Shared.
 pub struct LemmyPool(ThreadPool);
@@ -66,8 +65,7 @@ pub unsafe extern "C" fn lemmy_pool_new(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let pool = Slot::new("pool", pool, null_mut())?;
+        answer::object(error, ("pool", pool), || {
             let options = versioned::read("options", options)?;
             let cpus = text::array("cpus", options.cpus, options.cpu_count)?;
             let mut builder = ThreadPool::builder().pin(&cpus.iter().map(|&cpu| cpu as usize).collect::<Vec<_>>());
@@ -77,8 +75,7 @@ pub unsafe extern "C" fn lemmy_pool_new(
             if let Some(spin) = value::set(options.spin_us) {
                 builder = builder.spin(Duration::from_micros(spin.into()));
             }
-            pool.set(handle::give(LemmyPool(builder.build()?)));
-            Ok(())
+            Ok(LemmyPool(builder.build()?))
         })
     }
 }

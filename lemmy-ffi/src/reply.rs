@@ -6,6 +6,7 @@ use std::ptr::null;
 use lemmy_core::chat::Zone;
 use lemmy_core::{Event, Finish, FinishReason, GenerateOptions, Message, Session, Source, TokenEvent, TokenId};
 
+use crate::answer;
 use crate::error::{Failure, LemmyError, LemmyStatus};
 use crate::guard::guard;
 use crate::session::{LemmySession, with};
@@ -317,13 +318,7 @@ pub unsafe extern "C" fn lemmy_session_next(
     error: *mut *mut LemmyError,
 ) -> LemmyStatus {
     // SAFETY: as promised.
-    unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            out.write(&with(session, State::next)?);
-            Ok(())
-        })
-    }
+    unsafe { answer::filled(error, out, || with(session, State::next)) }
 }
 
 /// Runs the reply to its end.
@@ -394,11 +389,5 @@ pub unsafe extern "C" fn lemmy_session_finish(
     error: *mut *mut LemmyError,
 ) -> LemmyStatus {
     // SAFETY: as promised.
-    unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            out.write(&with(session, |state| Ok(LemmyFinish::new(state.finish()?)))?);
-            Ok(())
-        })
-    }
+    unsafe { answer::filled(error, out, || with(session, |state| Ok(LemmyFinish::new(state.finish()?)))) }
 }

@@ -1,7 +1,7 @@
 //! Sampling: options, and a sampler of the caller's own.
 
 use std::mem::offset_of;
-use std::ptr::{null, null_mut};
+use std::ptr::null;
 use std::sync::Mutex;
 
 use lemmy_core::{Sampler, SamplerParams, Stage};
@@ -11,8 +11,7 @@ use crate::guard::{guard, guard_value};
 use crate::model::LemmyModel;
 use crate::text::Slot;
 use crate::value::{self, ALL_TOKENS, DEFAULT, DEFAULT_64};
-use crate::versioned::Out;
-use crate::{handle, text, versioned};
+use crate::{answer, handle, text, versioned};
 
 /// How tokens are picked.
 #[derive(Clone, Copy)]
@@ -176,11 +175,9 @@ pub unsafe extern "C" fn lemmy_model_sampler_defaults(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
+        answer::filled(error, out, || {
             let model = handle::get("model", model)?;
-            let out = Out::new("out", out)?;
-            out.write(&LemmySamplerOptions::of(&model.model.info().sampling));
-            Ok(())
+            Ok(LemmySamplerOptions::of(&model.model.info().sampling))
         })
     }
 }
@@ -203,12 +200,10 @@ pub unsafe extern "C" fn lemmy_sampler_new(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let sampler = Slot::new("sampler", sampler, null_mut())?;
+        answer::object(error, ("sampler", sampler), || {
             let options: LemmySamplerOptions = versioned::read("options", options)?;
             let made = Sampler::new(&options.over(SamplerParams::default())?)?;
-            sampler.set(handle::give(LemmySampler { inside: Mutex::new(made) }));
-            Ok(())
+            Ok(LemmySampler { inside: Mutex::new(made) })
         })
     }
 }

@@ -2,7 +2,6 @@
 
 use std::ffi::{c_char, c_void};
 use std::io::{self, BufReader, BufWriter, Read, Write};
-use std::ptr::null_mut;
 
 use lemmy_core::{Error, SessionBuilder};
 
@@ -11,8 +10,7 @@ use crate::error::{Failure, LemmyError, LemmyStatus};
 use crate::guard::guard;
 use crate::model::LemmyModel;
 use crate::session::{LemmySession, with};
-use crate::text::Slot;
-use crate::{handle, text};
+use crate::{answer, handle, text};
 
 /// Takes bytes; 0 when it has them.
 pub type LemmyWriteFn = Option<unsafe extern "C" fn(user_data: *mut c_void, data: *const u8, size: usize) -> i32>;
@@ -33,6 +31,10 @@ struct Writer {
 
 impl Write for Writer {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.is_stopped {
+            // The buffer in front of us tries to give away what it holds once more when it is dropped.
+            return Err(io::ErrorKind::Other.into());
+        }
         // SAFETY: the caller of the export says that it may be called.
         match unsafe { (self.call)(self.user_data, bytes.as_ptr(), bytes.len()) } {
             0 => Ok(bytes.len()),
@@ -126,11 +128,9 @@ pub unsafe extern "C" fn lemmy_model_restore_file(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let session = Slot::new("session", session, null_mut())?;
+        answer::object(error, ("session", session), || {
             let path = text::name("path", path)?;
-            session.set(LemmySession::give(builder(model, cancel)?.restore_file(path)?));
-            Ok(())
+            Ok(builder(model, cancel)?.restore_file(path)?.into())
         })
     }
 }
@@ -176,14 +176,12 @@ pub unsafe extern "C" fn lemmy_model_restore(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let session = Slot::new("session", session, null_mut())?;
+        answer::object(error, ("session", session), || {
             let call = read.ok_or_else(|| Failure::argument("read", "found null, expected a function"))?;
             let builder = builder(model, cancel)?;
             let mut reader = Reader { call, user_data, is_stopped: false };
             let result = builder.restore(&mut BufReader::with_capacity(BUFFER, &mut reader));
-            session.set(LemmySession::give(stopped(result, reader.is_stopped)?));
-            Ok(())
+            Ok(stopped(result, reader.is_stopped)?.into())
         })
     }
 }

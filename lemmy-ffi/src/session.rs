@@ -6,7 +6,9 @@ use std::ptr::{null, null_mut};
 use std::sync::Mutex;
 
 use lemmy_core::chat::messages_to_json;
-use lemmy_core::{Error, Event, GenerateOptions, KvType, Model, Session, SessionBuilder, Thinking, ToolChoice};
+use lemmy_core::{
+    Error, Event, FinishReason, GenerateOptions, KvType, Model, Session, SessionBuilder, Thinking, ToolChoice,
+};
 
 use crate::buffer::LemmyBuffer;
 use crate::cancel::LemmyCancel;
@@ -16,19 +18,25 @@ use crate::guard::{guard, guard_value};
 use crate::image::LemmyImage;
 use crate::model::{LemmyModel, Progress};
 use crate::reply::State;
-use crate::text::Slot;
+use crate::text::{NUL_TERMINATED, Slot};
 use crate::value::{self, DEFAULT, DEFAULT_64};
 use crate::versioned::Out;
-use crate::{handle, text, versioned};
+use crate::{answer, handle, text, versioned};
 
 /// One conversation. Has one owner.
 pub struct LemmySession {
     inside: Mutex<State>,
 }
 
-impl LemmySession {
-    pub(crate) fn give(session: Session) -> *mut Self {
-        handle::give(Self { inside: Mutex::new(State::new(session)) })
+impl From<State> for LemmySession {
+    fn from(state: State) -> Self {
+        Self { inside: Mutex::new(state) }
+    }
+}
+
+impl From<Session> for LemmySession {
+    fn from(session: Session) -> Self {
+        State::new(session).into()
     }
 }
 
@@ -81,9 +89,9 @@ impl versioned::Options for LemmySessionOptions {
         rewind_window: DEFAULT,
         reserved: 0,
         system: null(),
-        system_len: 0,
+        system_len: NUL_TERMINATED,
         tools_json: null(),
-        tools_len: 0,
+        tools_len: NUL_TERMINATED,
         cancel: null_mut(),
     };
     const RESERVED: Option<usize> = Some(offset_of!(Self, reserved));
@@ -145,12 +153,10 @@ pub unsafe extern "C" fn lemmy_session_new(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let session = Slot::new("session", session, null_mut())?;
+        answer::object(error, ("session", session), || {
             let model = handle::get("model", model)?;
             let options: LemmySessionOptions = versioned::read("options", options)?;
-            session.set(LemmySession::give(options.builder(&model.model)?.build()?));
-            Ok(())
+            Ok(options.builder(&model.model)?.build()?.into())
         })
     }
 }
@@ -250,28 +256,37 @@ fn sync(state: &mut State, chat: lemmy_core::Chat, progress: Option<Progress>) -
     let thinking = if chat.thinking { Thinking::On } else { Thinking::Off };
     let options = GenerateOptions::new().max_tokens(0).thinking(thinking).tool_choice(ToolChoice::None);
     let report = state.session.begin(chat, options)?;
+    let was_asked = state.is_asked;
     state.forget();
-    while let Some(event) = state.session.step()? {
-        match event {
-            Event::Prefill { done, total } => {
-                let told = progress.map(|progress| progress.tell(Progress::PROMPT, done as u64, total as u64));
-                if told.is_some_and(|flow| flow.is_break()) {
-                    state.session.stop();
-                    return Err(Error::Cancelled.into());
-                }
-            }
-            Event::Finished(finish) if finish.reason == lemmy_core::FinishReason::Cancelled => {
-                return Err(Error::Cancelled.into());
-            }
-            _ => {}
-        }
-    }
-    state.is_asked = true;
+    let is_read = read_prompt(&mut state.session, progress);
+    // Where it could not be read, the conversation is the one before.
+    state.is_asked = is_read.is_ok() || was_asked;
+    is_read?;
     Ok(LemmySyncReport {
         struct_size: size_of::<LemmySyncReport>(),
         reused: report.reused as u64,
         prefilled: report.prefilled as u64,
     })
+}
+
+/// Runs a reply that says nothing.
+fn read_prompt(session: &mut Session, progress: Option<Progress>) -> Result<(), Failure> {
+    while let Some(event) = session.step()? {
+        match event {
+            Event::Prefill { done, total } => {
+                let told = progress.map(|progress| progress.tell(Progress::PROMPT, done as u64, total as u64));
+                if told.is_some_and(|flow| flow.is_break()) {
+                    session.stop();
+                    return Err(Error::Cancelled.into());
+                }
+            }
+            Event::Finished(finish) if finish.reason == FinishReason::Cancelled => {
+                return Err(Error::Cancelled.into());
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// The conversation so far.
@@ -287,11 +302,8 @@ pub unsafe extern "C" fn lemmy_session_messages(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let json = Slot::new("json", json, null_mut())?;
-            let text = with(session, |state| Ok(messages_to_json(&state.session.chat().messages)?))?;
-            json.set(LemmyBuffer::into_raw(text));
-            Ok(())
+        answer::buffer(error, ("json", json), || {
+            with(session, |state| Ok(messages_to_json(&state.session.chat().messages)?))
         })
     }
 }
@@ -327,9 +339,8 @@ pub unsafe extern "C" fn lemmy_session_info(
 ) -> LemmyStatus {
     // SAFETY: as promised.
     unsafe {
-        guard(error, || {
-            let out = Out::new("out", out)?;
-            out.write(&with(session, |state| {
+        answer::filled(error, out, || {
+            with(session, |state| {
                 Ok(LemmySessionInfo {
                     struct_size: size_of::<LemmySessionInfo>(),
                     position: state.session.tokens().len() as u64,
@@ -339,8 +350,7 @@ pub unsafe extern "C" fn lemmy_session_info(
                     is_generating: state.is_generating().into(),
                     reserved: 0,
                 })
-            })?);
-            Ok(())
+            })
         })
     }
 }
@@ -401,14 +411,7 @@ pub unsafe extern "C" fn lemmy_session_fork(
     error: *mut *mut LemmyError,
 ) -> LemmyStatus {
     // SAFETY: as promised.
-    unsafe {
-        guard(error, || {
-            let other = Slot::new("other", other, null_mut())?;
-            let fork = with(session, |state| state.fork())?;
-            other.set(handle::give(LemmySession { inside: Mutex::new(fork) }));
-            Ok(())
-        })
-    }
+    unsafe { answer::object(error, ("other", other), || Ok(with(session, |state| state.fork())?.into())) }
 }
 
 /// Begins anew.

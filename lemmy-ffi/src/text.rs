@@ -5,7 +5,7 @@ use std::ffi::{CStr, c_char};
 use crate::error::Failure;
 
 /// As a length: up to the first NUL. `LEMMY_NUL_TERMINATED`.
-const NUL_TERMINATED: usize = usize::MAX;
+pub(crate) const NUL_TERMINATED: usize = usize::MAX;
 
 /// A path or a name: it ends with a NUL.
 ///
@@ -127,7 +127,8 @@ impl<T> Slot<T> {
     /// `at` is null or may be written to while this value lives. It may hold anything before.
     pub(crate) unsafe fn new(name: &'static str, at: *mut T, empty: T) -> Result<Self, Failure> {
         if at.is_null() || !at.is_aligned() {
-            return Err(Failure::argument(name, "found null, expected a place for the answer"));
+            let found = if at.is_null() { "null" } else { "a misaligned address" };
+            return Err(Failure::argument(name, format!("found {found}, expected a place for the answer")));
         }
         let slot = Self(at);
         slot.write(empty);
@@ -206,6 +207,8 @@ mod tests {
             fill("ids", &[1, 2], (out.as_mut_ptr(), 3), slot).unwrap();
             assert_eq!((count, out), (2, [1, 2, 9]));
             assert!(Slot::<usize>::new("out_count", null_mut(), 0).is_err());
+            let between = out.as_mut_ptr().byte_add(1);
+            assert!(Slot::new("out", between, 0).err().unwrap().to_string().contains("misaligned"));
         }
     }
 }

@@ -1,8 +1,12 @@
 /* Every class of lemmy.hpp against a model file (Lemmy Nano): `wrapper MODEL.gguf FOLDER` */
 #include <lemmy.hpp>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
+#if __cplusplus >= 202002L
+#include <ranges>
+#endif
 #include <string>
 #include <type_traits>
 
@@ -68,6 +72,7 @@ void facts_and_tokens(const lemmy::Model &model) {
     const std::string text("12 + 30 = \xf0\x9f\xa6\x80\0!", 16);
     const auto ids = model.tokenize(text);
     REQUIRE(model.detokenize(ids) == text && model.detokenize({}).empty() && model.tokenize("").empty());
+    REQUIRE(model.tokenize(std::string_view()).empty());
     std::string bytes, pieces;
     lemmy::Decoder decoder(model);
     for (const auto id : ids) {
@@ -109,6 +114,26 @@ void replies(const lemmy::Model &model) {
     REQUIRE(session.send(QUESTION, greedy()).text() == "42");
     REQUIRE(fails(LEMMY_E_STATE, [&] { first.next(); }));
 
+    /* A reply may outlive its session, which may be replaced or gone. */
+    {
+        std::optional<lemmy::Session> other(std::in_place, model, lemmy::SessionOptions().context(256));
+        lemmy::Reply replaced = other->send(QUESTION, greedy());
+        *other = lemmy::Session(model, lemmy::SessionOptions().context(256));
+        REQUIRE(fails(LEMMY_E_STATE, [&] { replaced.next(); }));
+        lemmy::Session &same = *other;
+        *other = std::move(same);
+        lemmy::Reply left = other->send(QUESTION, greedy());
+        REQUIRE(left.next().kind == lemmy::EventKind::prefill);
+        other.reset();
+        REQUIRE(fails(LEMMY_E_STATE, [&] { left.next(); }));
+    }
+
+    /* Algorithms walk it too. */
+    lemmy::Reply walked = session.send(QUESTION, greedy());
+    REQUIRE(std::find_if(walked.begin(), walked.end(), [](const lemmy::Event &event) {
+                return event.kind == lemmy::EventKind::text;
+            })->text.front() == '4');
+
     const auto full = [&] { lemmy::Session(model, lemmy::SessionOptions().context(8)).send(QUESTION).text(); };
     REQUIRE(throws<lemmy::Error>(full, [](const lemmy::Error &error) {
         return std::string(error.name()) == "ContextFull" && error.value(LEMMY_VALUE_CAPACITY) == 8 &&
@@ -125,7 +150,15 @@ void exceptions(const lemmy::Model &model) {
     REQUIRE(throws<Mine>([&] { session.send(QUESTION, greedy().on_token(in_event)).text(); }, is_mine));
     REQUIRE(throws<Mine>([&] { session.send(QUESTION, greedy().on_logits(in_logits)).text(); }, is_mine));
     REQUIRE(throws<Mine>([&] { session.prefill(model.tokenize(QUESTION), in_logits); }, is_mine));
-    REQUIRE(throws<Mine>([&] { session.save([](auto, auto) -> bool { throw Mine{7}; }); }, is_mine));
+    /* The first one counts; after it nothing is called. */
+    int calls = 0;
+    const auto again = [&](const lemmy::Event &) -> bool { throw ++calls; };
+    REQUIRE(throws<Mine>([&] { session.send(QUESTION, greedy().on_logits(in_logits).on_token(again)).text(); },
+                         is_mine));
+    REQUIRE(calls == 0);
+    const auto write = [&](auto, auto) -> bool { throw Mine{++calls == 1 ? 7 : 0}; };
+    REQUIRE(throws<Mine>([&] { session.save(write); }, is_mine));
+    REQUIRE(calls == 1);
     session.clear();
     REQUIRE(session.send(QUESTION, greedy()).text() == "42");
 }
@@ -173,6 +206,18 @@ void tools(const lemmy::Model &model) {
     REQUIRE(session.generate(greedy()).text().find("rainy") != std::string::npos);
 }
 
+/* A picture is made of pixels or a file; a model without a vision tower refuses it. */
+void pictures(const lemmy::Model &model) {
+    const std::uint8_t red[] = {220, 30, 30};
+    const lemmy::Image image = lemmy::Image::from_rgb(red, 1, 1, 3, 70);
+    lemmy::Session session(model, lemmy::SessionOptions().context(1024));
+    REQUIRE(model.info().has_vision == 0);
+    REQUIRE(fails(LEMMY_E_UNSUPPORTED, [&] { session.send("What is it?", greedy(), {image}).text(); }));
+    REQUIRE(fails(LEMMY_E_IMAGE, [&] { lemmy::Image::from_bytes(red, sizeof red); }));
+    REQUIRE(fails(LEMMY_E_ARGUMENT, [&] { lemmy::Image::from_rgb(red, 1, 1, 3, 71); }));
+    REQUIRE(session.send(QUESTION, greedy()).text() == "42");
+}
+
 void keeping(const lemmy::Model &model, const std::string &folder) {
     lemmy::Session session(model, lemmy::SessionOptions().context(1024));
     session.send("My name is Anna.", greedy()).text();
@@ -215,6 +260,9 @@ void raw(const lemmy::Model &model) {
 static_assert(std::is_move_constructible_v<lemmy::Session> && !std::is_copy_constructible_v<lemmy::Session>);
 static_assert(std::is_copy_constructible_v<lemmy::Model> && std::is_copy_constructible_v<lemmy::Image>);
 static_assert(!std::is_move_constructible_v<lemmy::Reply>);
+#if __cplusplus >= 202002L
+static_assert(std::ranges::input_range<lemmy::Reply>);
+#endif
 
 } // namespace
 
@@ -228,6 +276,7 @@ int main(int argc, char **argv) {
     hooks(model);
     conversation(model);
     tools(model);
+    pictures(model);
     keeping(model, argv[2]);
     raw(model);
     std::puts("wrapper: all right");

@@ -1,11 +1,13 @@
 """Conversations with a model file that LEMMY_TEST_MODEL names (Lemmy Nano), through the installed package."""
 
+import gc
 import os
 import sys
 import tempfile
 import threading
 import types
 import unittest
+import weakref
 from pathlib import Path
 from unittest import mock
 
@@ -175,9 +177,47 @@ class Replies(Case):
     def test_a_reply_ends_with_the_next_one(self) -> None:
         session = self.model.session(context=512)
         first = session.send("What is 12 + 30?", temperature=0)
-        session.send("What is 12 + 30?", temperature=0)
+        self.assertEqual(session.send("What is 12 + 30?", temperature=0).text(), "42")
         with self.assertRaises(RuntimeError):
             next(first)
+        with self.assertRaises(RuntimeError):
+            first.finish()
+        first.stop()
+
+    def test_a_session_goes_with_its_last_name(self) -> None:
+        def ignore(event: lemmy.Event) -> None:
+            pass
+
+        gc.disable()
+        try:
+            session = self.model.session(context=512)
+            reply = session.send("What is 12 + 30?", temperature=0, on_token=ignore)
+            next(reply)
+            handle = weakref.ref(session.handle)
+            del session
+            self.assertEqual(reply.text(), "42")
+            del reply
+            self.assertIsNone(handle())
+        finally:
+            gc.enable()
+
+    def test_after_an_exception_no_callback_runs(self) -> None:
+        tokens: list[lemmy.Event] = []
+
+        def fail(position: int, logits: "list[float]") -> None:
+            raise KeyError("first")
+
+        session = self.model.session(context=512)
+        with self.assertRaisesRegex(KeyError, "first"):
+            session.send("What is 12 + 30?", on_logits=fail, on_token=tokens.append).text()
+        self.assertEqual(tokens, [])
+
+    def test_a_nul_that_would_end_a_name(self) -> None:
+        for wishes in ({"stop": ["a\0b"]}, {"tool_choice": "a\0b"}):
+            with self.assertRaisesRegex(ValueError, "NUL"):
+                self.model.session(context=512).send("Hi", **wishes)
+        with self.assertRaisesRegex(ValueError, "NUL"):
+            lemmy.Model("model.gguf\0x")
 
     def test_a_full_context_says_by_how_much(self) -> None:
         with self.assertRaises(lemmy.Error) as caught:

@@ -101,6 +101,31 @@ static void loading(char **argv) {
     lemmy_cancel_release(cancel);
 }
 
+/* A model file that changes under a session. */
+static void a_file_that_changes(char **argv) {
+    static char bytes[1 << 16];
+    const char *path = path_in(argv, "changing.gguf");
+    FILE *from = fopen(argv[2], "rb"), *to = fopen(path, "wb");
+    LemmyModel *model = NULL;
+    LemmySession *session;
+    uint32_t id = 20;
+    size_t size;
+    CHECK(from != NULL && to != NULL);
+    if (from == NULL || to == NULL) return;
+    while ((size = fread(bytes, 1, sizeof bytes, from)) > 0) CHECK(fwrite(bytes, 1, size, to) == size);
+    fclose(from);
+    fclose(to);
+    OK(lemmy_model_load(path, NULL, &model, &error));
+    session = start(model, NULL);
+    OK(lemmy_session_prefill(session, &id, 1, NULL, NULL, &error));
+    to = fopen(path, "ab");
+    CHECK(to != NULL && fputc(0, to) == 0 && fclose(to) == 0);
+    FAILS(LEMMY_E_FILE_CHANGED, "changing.gguf", lemmy_session_prefill(session, &id, 1, NULL, NULL, &error));
+    FAILS(LEMMY_E_FILE_CHANGED, "changing.gguf", lemmy_session_send(session, "Hi", 2, NULL, 0, NULL, &error));
+    lemmy_session_free(session);
+    lemmy_model_release(model);
+}
+
 static void facts(LemmyModel *model) {
     LemmyModelInfo info;
     LemmyMemory memory = {sizeof(LemmyMemory), 0, 0, 0, 0, 0};
@@ -112,10 +137,10 @@ static void facts(LemmyModel *model) {
     CHECK(strlen(info.name) > 0 && strcmp(info.architecture, "gemma4") == 0 && strncmp(info.backend, "cpu", 3) == 0);
     CHECK(strcmp(info.types, "Q8_0,F32") == 0 && info.template_warning == NULL && info.parameters > 1000000);
     CHECK(info.vocab > 1000 && info.bos < info.vocab && info.has_vision == 0 && info.context > 0);
+    FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_info(NULL, &info, &error));
     info.struct_size = 3;
     FAILS(LEMMY_E_ARGUMENT, "struct_size", lemmy_model_info(model, &info, &error));
     FAILS(LEMMY_E_ARGUMENT, "out", lemmy_model_info(model, NULL, &error));
-    FAILS(LEMMY_E_ARGUMENT, "model", lemmy_model_info(NULL, &info, &error));
 
     lemmy_session_options_init(&options, sizeof options);
     options.context = 512;
@@ -173,6 +198,7 @@ int main(int argc, char **argv) {
     model = load(argv);
     CHECK(lemmy_model_retain(model) == model);
     lemmy_model_release(model);
+    a_file_that_changes(argv);
     facts(model);
     prompts(model);
     lemmy_model_release(model);

@@ -57,7 +57,8 @@ static void a_loop(LemmyModel *model) {
 }
 
 static void reading(LemmyModel *model) {
-    LemmySession *session = start(model, NULL);
+    LemmySession *session;
+    LemmySessionOptions small;
     LemmySessionInfo info;
     static uint32_t ids[2000];
     float *logits = NULL;
@@ -65,6 +66,10 @@ static void reading(LemmyModel *model) {
     uint64_t number = 0;
     int calls = 0;
     info.struct_size = sizeof info;
+    lemmy_session_options_init(&small, sizeof small);
+    small.rewind_window = 16;
+    small.batch = 64;
+    session = start(model, &small);
     OK(lemmy_session_prefill(session, NULL, 0, NULL, NULL, &error));
     FAILS(LEMMY_E_CANCELLED, "cancelled", lemmy_session_prefill(session, ids, 900, stop_at_once, &calls, &error));
     OK(lemmy_session_info(session, &info, &error));
@@ -74,6 +79,13 @@ static void reading(LemmyModel *model) {
     lemmy_error_free(error);
     error = (LemmyError *)&failures;
     FAILS(LEMMY_E_CONTEXT_FULL, "context", lemmy_session_forward(session, ids, 2000, &logits, &vocab, &error));
+    /* layers that see only so far have forgotten the rest; what is kept is not touched */
+    CHECK(lemmy_session_rewind(session, 100, &error) == LEMMY_E_REWIND_TOO_FAR);
+    CHECK(lemmy_error_value(error, LEMMY_VALUE_REQUESTED, &number) == 1 && number == 100);
+    CHECK(lemmy_error_value(error, LEMMY_VALUE_LIMIT, &number) == 1 && number > 100 && number < info.position);
+    lemmy_error_free(error);
+    error = (LemmyError *)&failures;
+    OK(lemmy_session_rewind(session, number, &error));
     ids[1] = LEMMY_NO_TOKEN;
     FAILS(LEMMY_E_ARGUMENT, "vocabulary", lemmy_session_prefill(session, ids, 2, NULL, NULL, &error));
     FAILS(LEMMY_E_ARGUMENT, "ids", lemmy_session_forward(session, ids, 2, &logits, &vocab, &error));

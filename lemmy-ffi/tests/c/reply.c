@@ -113,7 +113,6 @@ static void tool_calls(LemmyModel *model) {
     greedy(&options, &sampler);
     lemmy_session_options_init(&with_tools, sizeof with_tools);
     with_tools.tools_json = tools;
-    with_tools.tools_len = LEMMY_NUL_TERMINATED;
     session = start(model, &with_tools);
     reply = ask(session, "How much is 211 multiplied by 44?");
     CHECK(reply.calls == 1 && reply.reason == LEMMY_FINISH_TOOL_CALLS);
@@ -167,7 +166,6 @@ static void stops_and_constraints(LemmyModel *model) {
 
     options.constraint_kind = LEMMY_CONSTRAINT_REGEX;
     options.constraint = "[a-c]{3}";
-    options.constraint_len = LEMMY_NUL_TERMINATED;
     OK(lemmy_session_send(session, "What is 12 + 30?", LEMMY_NUL_TERMINATED, NULL, 0, &options, &error));
     reply = finish(session);
     CHECK(strlen(reply.text) == 3 && strspn(reply.text, "abc") == 3);
@@ -305,6 +303,62 @@ static void numbers(LemmyModel *model) {
     lemmy_session_free(session);
 }
 
+/* Other work on the same model and pool inside of a callback. */
+typedef struct Inside {
+    LemmyModel *model;
+    int times;
+} Inside;
+
+static void work_inside(Inside *inside) {
+    LemmySession *session = start(inside->model, NULL);
+    CHECK(strstr(ask(session, "What is 12 + 30?").text, "42") != NULL);
+    lemmy_session_free(session);
+    inside->times += 1;
+}
+
+static int32_t work_in_event(void *user_data, const LemmyEvent *event) {
+    if (event->kind == LEMMY_EVENT_TEXT || event->kind == LEMMY_EVENT_TOKEN) work_inside((Inside *)user_data);
+    return event->kind == LEMMY_EVENT_TEXT;
+}
+
+static int32_t work_in_progress(void *user_data, uint32_t stage, uint64_t done, uint64_t total) {
+    if (stage == LEMMY_STAGE_PROMPT || done == total) work_inside((Inside *)user_data);
+    return 0;
+}
+
+static void inside_of_callbacks(char **argv) {
+    Inside inside = {NULL, 0};
+    LemmyPool *pool = NULL;
+    LemmyModel *other = NULL;
+    LemmyModelOptions load_options;
+    LemmyGenerateOptions options;
+    LemmySamplerOptions sampler;
+    LemmySession *session;
+    uint32_t id = 20;
+    OK(lemmy_pool_new(NULL, &pool, &error));
+    lemmy_model_options_init(&load_options, sizeof load_options);
+    load_options.pool = pool;
+    OK(lemmy_model_load(argv[2], &load_options, &inside.model, &error));
+    session = start(inside.model, NULL);
+
+    load_options.on_progress = work_in_progress;
+    load_options.user_data = &inside;
+    OK(lemmy_model_load(argv[2], &load_options, &other, &error));
+    CHECK(inside.times == 3);
+    OK(lemmy_session_prefill(session, &id, 1, work_in_progress, &inside, &error));
+    CHECK(inside.times == 4);
+    greedy(&options, &sampler);
+    options.on_token = work_in_event;
+    options.user_data = &inside;
+    OK(lemmy_session_send(session, "What is 12 + 30?", LEMMY_NUL_TERMINATED, NULL, 0, &options, &error));
+    OK(lemmy_session_run(session, work_in_event, &inside, NULL, &error));
+    CHECK(inside.times >= 6);
+    lemmy_session_free(session);
+    lemmy_model_release(other);
+    lemmy_model_release(inside.model);
+    lemmy_pool_release(pool);
+}
+
 /* Gives its session back inside a callback. */
 static int32_t give_up(void *user_data, const LemmyEvent *event) {
     (void)event;
@@ -323,6 +377,7 @@ int main(int argc, char **argv) {
     stops_and_constraints(model);
     hooks(model);
     numbers(model);
+    inside_of_callbacks(argv);
 
     session = start(model, NULL);
     lemmy_model_release(model); /* the session keeps it */

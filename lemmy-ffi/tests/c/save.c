@@ -64,6 +64,7 @@ int main(int argc, char **argv) {
 
     /* stopped by the functions */
     FAILS(LEMMY_E_CANCELLED, "cancelled", lemmy_session_save(session, take, &part, &error));
+    CHECK(part.calls == 1 && part.size == 0); /* who has said no is not asked again */
     bytes.at = 0;
     bytes.stop_at = bytes.calls + 2;
     FAILS(LEMMY_E_CANCELLED, "cancelled", lemmy_model_restore(model, give, &bytes, NULL, &later, &error));

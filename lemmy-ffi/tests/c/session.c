@@ -32,6 +32,7 @@ static void options_count(LemmyModel *model) {
     options.tools_len = 2;
     FAILS(LEMMY_E_ARGUMENT, "tools", lemmy_session_new(model, &options, &session, &error));
     options.tools_json = NULL;
+    options.tools_len = LEMMY_NUL_TERMINATED;
     options.context = (uint64_t)1 << 60;
     FAILS(LEMMY_E_ARGUMENT, "context", lemmy_session_new(model, &options, &session, &error));
     options.context = 16;
@@ -104,6 +105,8 @@ static void reading_is_stopped(LemmyModel *model) {
     LemmyChatOptions options;
     LemmySession *session;
     LemmyCancel *cancel = lemmy_cancel_new();
+    LemmyGenerateOptions generate;
+    LemmySamplerOptions sampler;
     int calls = 0;
     lemmy_session_options_init(&small, sizeof small);
     small.batch = 4;
@@ -120,6 +123,16 @@ static void reading_is_stopped(LemmyModel *model) {
           lemmy_session_sync(session, question, LEMMY_NUL_TERMINATED, NULL, 0, NULL, NULL, &error));
     lemmy_cancel_reset(cancel);
     CHECK(strstr(ask(session, "What is 12 + 30?").text, "42") != NULL);
+
+    /* what waited for an answer waits on */
+    greedy(&generate, &sampler);
+    OK(lemmy_session_clear(session, &error));
+    OK(lemmy_session_add(session, question, LEMMY_NUL_TERMINATED, NULL, 0, &error));
+    FAILS(LEMMY_E_CANCELLED, "cancelled",
+          lemmy_session_sync(session, "[{\"role\":\"user\",\"content\":\"Hello, what is your name?\"}]",
+                             LEMMY_NUL_TERMINATED, NULL, 0, &options, NULL, &error));
+    OK(lemmy_session_generate(session, &generate, &error));
+    CHECK(strstr(finish(session).text, "42") != NULL);
     lemmy_session_free(session);
     lemmy_cancel_release(cancel);
 }
@@ -169,8 +182,7 @@ static void clear_keeps_instructions(LemmyModel *model) {
     LemmyBuffer *json = NULL;
     info.struct_size = sizeof info;
     lemmy_session_options_init(&options, sizeof options);
-    options.system = "You are brief.";
-    options.system_len = LEMMY_NUL_TERMINATED;
+    options.system = "You are brief."; /* whose length is not said ends at its NUL */
     session = start(model, &options);
     ask(session, "Hi");
     OK(lemmy_session_info(session, &info, &error));

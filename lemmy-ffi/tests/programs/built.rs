@@ -121,4 +121,6 @@ pub(crate) const PROGRAMS: &[&str] = &[
     "c/save.c",
     "c/versions.c",
     "c/threads.c",
+    "c/fork.c",
+    "c/brief.c",
 ];

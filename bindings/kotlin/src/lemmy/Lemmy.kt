@@ -3,7 +3,6 @@ package lemmy
 
 private const val ABI = 2 // major 0, minor 2
 private const val OK = 0
-private const val NUL_TERMINATED = -1L
 
 /** A call that failed. */
 class LemmyException(val code: Int, val name: String, message: String) : RuntimeException(message)
@@ -119,10 +118,10 @@ class Model internal constructor(private val lemmy: Lemmy, private var handle: L
         lemmy.native.scope().use { scope ->
             val options = lemmy.options(scope, "lemmy_session_options_init", SESSION_OPTIONS.size)
             for ((field, text) in mapOf("system" to system, "tools" to tools)) {
-                if (text == null) continue
+                val lent = scope.text(text ?: continue)
                 val pointer = if (field == "tools") "tools_json" else field
-                options.put(SESSION_OPTIONS[pointer], scope.text(text).address)
-                options.put(SESSION_OPTIONS[field + "_len"], NUL_TERMINATED)
+                options.put(SESSION_OPTIONS[pointer], lent.address)
+                options.put(SESSION_OPTIONS[field + "_len"], lent.size)
             }
             context?.let { options.put(SESSION_OPTIONS["context"], it) }
             return Session(lemmy, lemmy.make(scope, "lemmy_session_new", handle, options.address))
@@ -131,6 +130,20 @@ class Model internal constructor(private val lemmy: Lemmy, private var handle: L
 
     override fun close() {
         lemmy.native.run("lemmy_model_release", handle)
+        handle = 0
+    }
+}
+
+/** A picture: the bytes of a PNG, JPEG, WebP, GIF or BMP file. */
+class Image(private val lemmy: Lemmy, file: ByteArray) : AutoCloseable {
+    internal var handle = lemmy.native.scope().use { scope ->
+        val bytes = scope.bytes(file)
+        lemmy.make(scope, "lemmy_image_from_bytes", bytes.address, bytes.size, 0L)
+    }
+        private set
+
+    override fun close() {
+        lemmy.native.run("lemmy_image_release", handle)
         handle = 0
     }
 }
@@ -161,14 +174,20 @@ data class Wishes(
 
 /** One conversation. One thread at a time. */
 class Session internal constructor(private val lemmy: Lemmy, private var handle: Long) : AutoCloseable {
-    /** What the library uses until the reply is over. */
-    private var scope: Native.Scope? = null
+    /** Replies that were begun. */
+    private var replies = 0
 
-    /** Says something; the reply is made while the sequence is walked, once. */
-    fun send(text: String, wishes: Wishes = Wishes()): Sequence<Event> = begin(wishes) { scope, options ->
-        val data = scope.text(text)
-        lemmy.call(scope, "lemmy_session_send", open(), data.address, NUL_TERMINATED, 0L, 0L, options.address)
-    }
+    /** Says something, with pictures before it; the reply is made while the sequence is walked, once. */
+    fun send(text: String, wishes: Wishes = Wishes(), images: List<Image> = emptyList()): Sequence<Event> =
+        begin(wishes) { scope, options ->
+            val data = scope.text(text)
+            val array = scope.block(8 * images.size)
+            images.forEachIndexed { place, image -> array.put(8 * place, image.handle) }
+            val count = images.size.toLong()
+            lemmy.call(
+                scope, "lemmy_session_send", open(), data.address, data.size, array.address, count, options.address,
+            )
+        }
 
     /** A reply to messages that were added. */
     fun generate(wishes: Wishes = Wishes()): Sequence<Event> =
@@ -182,7 +201,8 @@ class Session internal constructor(private val lemmy: Lemmy, private var handle:
 
     /** Adds messages, a JSON array. */
     fun add(messages: String) = lemmy.native.scope().use { scope ->
-        lemmy.call(scope, "lemmy_session_add", open(), scope.text(messages).address, NUL_TERMINATED, 0L, 0L)
+        val data = scope.text(messages)
+        lemmy.call(scope, "lemmy_session_add", open(), data.address, data.size, 0L, 0L)
     }
 
     /** Ends the reply in the making; what was said stays. */
@@ -191,27 +211,26 @@ class Session internal constructor(private val lemmy: Lemmy, private var handle:
     override fun close() {
         lemmy.native.run("lemmy_session_free", handle)
         handle = 0
-        scope?.close()
-        scope = null
     }
 
     private fun open(): Long = handle.also { check(it != 0L) { "this session was closed" } }
 
     private fun begin(wishes: Wishes, call: (Native.Scope, Native.Block) -> Unit): Sequence<Event> {
-        val scope = lemmy.native.scope()
-        val sampler = lemmy.options(scope, "lemmy_sampler_options_init", SAMPLER_SIZE)
-        wishes.temperature?.let { sampler.put(SAMPLER_OPTIONS["temperature"], it) }
-        val options = lemmy.options(scope, "lemmy_generate_options_init", GENERATE_OPTIONS.size)
-        options.put(GENERATE_OPTIONS["sampler"], sampler.address)
-        wishes.maxTokens?.let { options.put(GENERATE_OPTIONS["max_tokens"], it) }
-        wishes.seed?.let { options.put(GENERATE_OPTIONS["seed"], it) }
-        if (wishes.thinking) options.put(GENERATE_OPTIONS["thinking"], 1)
-        options.put(GENERATE_OPTIONS["cancel"], wishes.cancel?.handle ?: 0L)
-        call(scope, options)
-        this.scope?.close()
-        this.scope = scope
+        lemmy.native.scope().use { scope ->
+            val sampler = lemmy.options(scope, "lemmy_sampler_options_init", SAMPLER_SIZE)
+            wishes.temperature?.let { sampler.put(SAMPLER_OPTIONS["temperature"], it) }
+            val options = lemmy.options(scope, "lemmy_generate_options_init", GENERATE_OPTIONS.size)
+            options.put(GENERATE_OPTIONS["sampler"], sampler.address)
+            wishes.maxTokens?.let { options.put(GENERATE_OPTIONS["max_tokens"], it) }
+            wishes.seed?.let { options.put(GENERATE_OPTIONS["seed"], it) }
+            if (wishes.thinking) options.put(GENERATE_OPTIONS["thinking"], 1)
+            options.put(GENERATE_OPTIONS["cancel"], wishes.cancel?.handle ?: 0L)
+            call(scope, options)
+        }
+        val mine = ++replies
         return sequence {
             while (true) {
+                check(mine == replies) { "the session has begun another reply" }
                 val event = next() ?: continue
                 yield(event)
                 if (event is Event.Finished) break

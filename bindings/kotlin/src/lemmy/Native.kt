@@ -30,12 +30,15 @@ interface Native {
         /** The address of a LemmyProgressFn that calls [callback]. */
         fun progress(callback: (stage: Int, done: Long, total: Long) -> Int): Long
 
-        /** A text: UTF-8 with a NUL behind. */
-        fun text(text: String): Block {
-            val bytes = text.toByteArray()
-            return block(bytes.size + 1).apply { put(bytes) }
-        }
+        /** Bytes, with a NUL behind. */
+        fun bytes(bytes: ByteArray) = Lent(block(bytes.size + 1).apply { put(bytes) }.address, bytes.size.toLong())
+
+        /** A text: UTF-8, with a NUL behind. */
+        fun text(text: String) = bytes(text.toByteArray())
     }
+
+    /** What lies at [address]; the NUL behind does not count. */
+    class Lent(val address: Long, val size: Long)
 
     /** Memory for C. */
     interface Block {

@@ -51,7 +51,10 @@ def call(name: str, *arguments: Any) -> None:
 
 
 class Carrier:
-    """Brings an exception of a callback through C: caught there, work stopped, raised after the call."""
+    """Brings an exception of a callback through C: caught there, work stopped, raised after the call.
+
+    After an exception no callback runs until it is raised.
+    """
 
     def __init__(self) -> None:
         self.raised: BaseException | None = None
@@ -60,6 +63,8 @@ class Carrier:
         """A C function of this kind. The callback gets the arguments after user_data; only False stops the work."""
 
         def enter(_user_data: object, *arguments: Any) -> int:
+            if self.raised is not None:
+                return 1
             try:
                 return int(callback(*arguments) is False)
             except BaseException as raised:  # whatever it is, it goes on in the caller
@@ -82,8 +87,8 @@ class Handle:
     """An object of the library; given back when nobody has it any more."""
 
     def __init__(self, free: str, pointer: c_void_p):
-        self._free = getattr(library, f"lemmy_{free}")
         self.pointer: c_void_p | None = pointer
+        self._free = getattr(library, f"lemmy_{free}")
 
     def get(self) -> c_void_p:
         if self.pointer is None:
@@ -156,6 +161,13 @@ def text_out(address: int | None, size: int) -> str:
     return ctypes.string_at(address, size).decode() if address else ""
 
 
+def name_in(text: str) -> bytes:
+    """A text as the library takes it where a NUL ends it."""
+    if "\0" in text:
+        raise ValueError(f"{text!r} has a NUL in it, which would end it")
+    return text.encode()
+
+
 def path_in(path: Path) -> bytes:
     """A path as the library takes it."""
-    return os.fsdecode(path).encode()
+    return name_in(os.fsdecode(path))

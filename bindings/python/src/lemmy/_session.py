@@ -11,11 +11,12 @@ from enum import IntEnum
 from typing import Any
 
 from . import _abi, _events
-from ._calls import Carrier, Handle, Path, call, ids_of, make, options, path_in, text_in, text_of, to_fill
+from ._calls import Carrier, Handle, Path, call, ids_of, make, name_in, options, path_in, text_in, text_of, to_fill
 from ._events import Event, EventKind, Finish, ToolCall
 from ._model import Cancel, Image, Progress
 
-#: Sees the logits before a token is sampled, and may change them in place: position, logits. Returns False to stop.
+#: Sees the logits before a token is sampled, and may change them in place: position, logits, which are lent until it
+#: returns. Returns False to stop.
 OnLogits = Callable[[int, "Array[c_float]"], object]
 
 
@@ -82,11 +83,9 @@ class Reply:
     It begins with the call that makes it and goes on as it is iterated. A later call on the session ends it.
     """
 
-    def __init__(self, session: Session, carrier: Carrier, keep: list[Any]):
+    def __init__(self, session: Session, carrier: Carrier):
         self._session = session
         self._carrier = carrier
-        # Structs and callbacks that the library uses until the reply is over.
-        self._keep = keep
         self._is_over = False
 
     def __iter__(self) -> Iterator[Event]:
@@ -94,8 +93,7 @@ class Reply:
 
     def __next__(self) -> Event:
         while not self._is_over:
-            if self._session.reply is not self:
-                raise RuntimeError("the session has begun another reply")
+            self._check()
             raw = to_fill(_abi.Event)
             self._carrier.call("session_next", self._session.handle.get(), byref(raw))
             event = _events.event(raw)
@@ -114,14 +112,19 @@ class Reply:
 
     def stop(self) -> None:
         """Ends it; what was said stays in the conversation."""
-        if self._session.reply is self:
+        if self._session.carrier is self._carrier:
             call("session_stop", self._session.handle.get())
 
     def finish(self) -> Finish:
         """How it ended."""
+        self._check()
         raw = to_fill(_abi.Finish)
         call("session_finish", self._session.handle.get(), byref(raw))
         return _events.finish(raw)
+
+    def _check(self) -> None:
+        if self._session.carrier is not self._carrier:
+            raise RuntimeError("the session has begun another reply")
 
 
 class Session:
@@ -129,7 +132,11 @@ class Session:
 
     def __init__(self, handle: Handle):
         self.handle = handle
-        self.reply: Reply | None = None
+        # Of the newest reply: its way back for exceptions, by which it knows itself, and the callbacks that the library
+        # uses until it is over. The reply itself is not kept: in a circle with it the session would hold its memory
+        # until the garbage collector comes.
+        self.carrier: Carrier | None = None
+        self._kept: _abi.GenerateOptions | None = None
 
     def __enter__(self) -> Session:
         return self
@@ -256,7 +263,7 @@ class Session:
             wishes.sampler = pointer(sampling.raw())
         if seed is not None:
             wishes.seed = seed
-        wishes.stop = (c_char_p * len(stop))(*(text.encode() for text in stop))
+        wishes.stop = (c_char_p * len(stop))(*(name_in(text) for text in stop))
         wishes.stop_count = len(stop)
         wishes.thinking = int(thinking is not False)
         if thinking is not True and thinking is not False:
@@ -268,7 +275,7 @@ class Session:
             wishes.constraint, wishes.constraint_len = text_in(constraint[1])
         wishes.tool_choice = TOOL_CHOICES.get(tool_choice, _abi.TOOLS_NAMED)
         if wishes.tool_choice == _abi.TOOLS_NAMED:
-            wishes.tool_name = tool_choice.encode()
+            wishes.tool_name = name_in(tool_choice)
         if cancel is not None:
             wishes.cancel = cancel.handle.get()
         if on_logits is not None:
@@ -276,8 +283,8 @@ class Session:
         if on_token is not None:
             wishes.on_token = carrier.wrap(_abi.EventFn, lambda raw: on_token(known(raw.contents)))
         call(name, self.handle.get(), *arguments, byref(wishes))
-        self.reply = Reply(self, carrier, [wishes])
-        return self.reply
+        self.carrier, self._kept = carrier, wishes
+        return Reply(self, carrier)
 
 
 def view(row: Any, count: int) -> Array[c_float]:
